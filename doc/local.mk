@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+
+dist_doc_DATA += doc/guide.md
+dist_man_MANS += \
+	doc/man/librseq.7 \
+	doc/man/rseq_available.3 \
+	doc/man/rseq_counter.3 \
+	doc/man/rseq_current_cpu.3 \
+	doc/man/rseq_get_abi.3 \
+	doc/man/rseq_get_info.3 \
+	doc/man/rseq_register_current_thread.3
+
+examples = \
+	doc/examples/01-register \
+	doc/examples/02-counter \
+	doc/examples/histogram
+check_PROGRAMS += $(examples)
+doc_examples_01_register_LDADD = src/librseq.la
+doc_examples_02_counter_LDADD = src/librseq.la
+doc_examples_histogram_LDADD = src/librseq.la
+
+examplesdir = $(docdir)/examples
+dist_examples_DATA = \
+	doc/examples/01-register.c \
+	doc/examples/02-counter.c \
+	doc/examples/README.md \
+	doc/examples/histogram.c
+
+examples: $(examples)
+.PHONY: examples

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rseq/arch/x86-64.h: constants and assembly verbs. Included by section.h alone, which says what
+ * each verb does; the other architectures have the same verbs in the same order.
+ */
+#define RSEQ_ARCH_AMD64		1
+
+/* Operand of an undefined instruction, so that the signature can never be executed by accident. */
+#define RSEQ_SIG		0x53053053
+#define RSEQ_ASM_SIGNATURE	".byte 0x0f, 0xb9, 0x3d\n\t.long " RSEQ_STRINGIFY(RSEQ_SIG) "\n"
+
+/* The area is addressed through the segment register: its operand is the offset alone. */
+#ifdef RSEQ_GET_ABI_OVERRIDE
+# define RSEQ_ASM_AREA			((uintptr_t)rseq_get_abi())
+# define RSEQ_ASM_AREA_FIELD(offset)	offset "(%[rseq_area])"
+#else
+# define RSEQ_ASM_AREA			(rseq_offset)
+# define RSEQ_ASM_AREA_FIELD(offset)	"%%fs:" offset "(%[rseq_area])"
+#endif
+
+#define RSEQ_ASM_CLOBBERS	"cc", "rax"
+#define RSEQ_ASM_COPY_CLOBBERS	"rcx", "xmm0", "xmm1", "xmm2", "xmm3"
+#define RSEQ_ASM_VALUE		"er"
+#define RSEQ_ASM_ADDEND		"er"
+#define RSEQ_ASM_AT(pointer)	"(%[" pointer "])"
+
+/* Of two dialects in braces, the compiler writes out the one it was told. */
+#define RSEQ_ASM_ARM(descriptor)						\
+	"{|.error \"critical sections are in AT&T syntax, not for -masm=intel\"\n\t"	\
+	".end\n\t}"								\
+	"leaq	" descriptor "(%%rip), %%rax\n\t"				\
+	"movq	%%rax, " RSEQ_ASM_AREA_FIELD("8") "\n"
+
+#define RSEQ_ASM_JUMP(label)							\
+	"jmp	%l[" label "]\n\t"
+
+/* Every branch reaches every label. */
+#define RSEQ_ASM_EXIT_LABEL(label)	"%l[" label "]"
+#define RSEQ_ASM_EXIT(label)		""
+#define RSEQ_ASM_EXITS(exits)		exits
+
+#define RSEQ_ASM_CHECK_REGISTERED(label)					\
+	"cmpl	$0, " RSEQ_ASM_AREA_FIELD("4") "\n\t"				\
+	"jl	" RSEQ_ASM_EXIT_LABEL(label) "\n\t"
+
+#define RSEQ_ASM_CHECK_ID(id, label)						\
+	"cmpl	%[" id "], " RSEQ_ASM_AREA_FIELD("%c[rseq_id]") "\n\t"		\
+	"jne	" RSEQ_ASM_EXIT_LABEL(label) "\n\t"
+
+/* A negative id times the stride is negative, a CPU number below 32736 times it is not. */
+#define RSEQ_ASM_INDEX(base, label)						\
+	"imull	$" RSEQ_STRINGIFY(RSEQ_PERCPU_STRIDE) ", "			\
+		RSEQ_ASM_AREA_FIELD("%c[rseq_id]") ", %%eax\n\t"		\
+	"testl	%%eax, %%eax\n\t"						\
+	"js	" RSEQ_ASM_EXIT_LABEL(label) "\n\t"
+#define RSEQ_ASM_INDEXED(base)	"(%[" base "], %%rax)"
+
+#define RSEQ_ASM_BNE(memory, value, label)					\
+	"cmpq	%[" value "], " memory "\n\t"					\
+	"jne	" RSEQ_ASM_EXIT_LABEL(label) "\n\t"
+
+#define RSEQ_ASM_LOAD(memory)							\
+	"movq	" memory ", %%rax\n\t"
+#define RSEQ_ASM_BEQ_LOADED(value, label)					\
+	"cmpq	%[" value "], %%rax\n\t"					\
+	"je	" RSEQ_ASM_EXIT_LABEL(label) "\n\t"
+#define RSEQ_ASM_LOAD_AT_LOADED(offset)						\
+	"addq	%[" offset "], %%rax\n\t"					\
+	"movq	(%%rax), %%rax\n\t"
+#define RSEQ_ASM_LOADED_AT	"(%%rax)"
+#define RSEQ_ASM_STORE_LOADED(memory)						\
+	"movq	%%rax, " memory "\n"
+
+#define RSEQ_ASM_STORE(value, memory)						\
+	"movq	%[" value "], " memory "\n"
+#define RSEQ_ASM_STORE_RELEASE(value, memory)					\
+	RSEQ_ASM_STORE(value, memory)
+#define RSEQ_ASM_ADD(addend, memory)						\
+	"addq	%[" addend "], " memory "\n"
+
+/*
+ * From 64 bytes on in blocks, the last of which, of 16 bytes where these are enough, ends where the
+ * data does and may overlap the one before; below, both ends in pieces that overlap in the middle.
+ */
+#define RSEQ_ASM_COPY_ENDS(bytes, dst, src, len, move, first, last)		\
+	move "	(%[" src "]), " first "\n\t"					\
+	move "	-" #bytes "(%[" src "], %[" len "]), " last "\n\t"		\
+	RSEQ_ASM_SCRATCH("first" #bytes)					\
+	move "	" first ", (%[" dst "])\n\t"					\
+	RSEQ_ASM_SCRATCH("last" #bytes)						\
+	move "	" last ", -" #bytes "(%[" dst "], %[" len "])\n\t"		\
+	"jmp	.Lrseq_copied_%=\n"
+
+#define RSEQ_ASM_COPY(dst, src, len)						\
+	"cmpq	$16, %[" len "]\n\t"						\
+	"jb	.Lrseq_below16_%=\n\t"						\
+	"cmpq	$64, %[" len "]\n\t"						\
+	"jb	.Lrseq_below64_%=\n\t"						\
+	"leaq	-64(%[" len "]), %%rcx\n\t"					\
+	"xorl	%%eax, %%eax\n"							\
+	".Lrseq_block_%=:\n\t"							\
+	"movups	(%[" src "], %%rax), %%xmm0\n\t"				\
+	"movups	16(%[" src "], %%rax), %%xmm1\n\t"				\
+	"movups	32(%[" src "], %%rax), %%xmm2\n\t"				\
+	"movups	48(%[" src "], %%rax), %%xmm3\n\t"				\
+	RSEQ_ASM_SCRATCH("block0") "movups	%%xmm0, (%[" dst "], %%rax)\n\t"	\
+	RSEQ_ASM_SCRATCH("block1") "movups	%%xmm1, 16(%[" dst "], %%rax)\n\t"	\
+	RSEQ_ASM_SCRATCH("block2") "movups	%%xmm2, 32(%[" dst "], %%rax)\n\t"	\
+	RSEQ_ASM_SCRATCH("block3") "movups	%%xmm3, 48(%[" dst "], %%rax)\n\t"	\
+	"addq	$64, %%rax\n\t"						\
+	"cmpq	%%rcx, %%rax\n\t"						\
+	"jbe	.Lrseq_block_%=\n\t"						\
+	"cmpq	%[" len "], %%rax\n\t"						\
+	"je	.Lrseq_copied_%=\n\t"						\
+	"testb	$48, %b[" len "]\n\t"						\
+	"jz	.Lrseq_below32_%=\n\t"						\
+	"movq	%%rcx, %%rax\n\t"						\
+	"jmp	.Lrseq_block_%=\n"						\
+	".Lrseq_below64_%=:\n\t"						\
+	"cmpq	$32, %[" len "]\n\t"						\
+	"jb	.Lrseq_below32_%=\n\t"						\
+	"movups	16(%[" src "]), %%xmm2\n\t"					\
+	"movups	-32(%[" src "], %[" len "]), %%xmm3\n\t"			\
+	RSEQ_ASM_SCRATCH("second") "movups	%%xmm2, 16(%[" dst "])\n\t"	\
+	RSEQ_ASM_SCRATCH("third") "movups	%%xmm3, -32(%[" dst "], %[" len "])\n"	\
+	".Lrseq_below32_%=:\n\t"						\
+	RSEQ_ASM_COPY_ENDS(16, dst, src, len, "movups", "%%xmm0", "%%xmm1")	\
+	".Lrseq_below16_%=:\n\t"						\
+	"testb	$8, %b[" len "]\n\t"						\
+	"jz	.Lrseq_below8_%=\n\t"						\
+	RSEQ_ASM_COPY_ENDS(8, dst, src, len, "movq", "%%rax", "%%rcx")		\
+	".Lrseq_below8_%=:\n\t"						\
+	"testb	$4, %b[" len "]\n\t"						\
+	"jz	.Lrseq_below4_%=\n\t"						\
+	RSEQ_ASM_COPY_ENDS(4, dst, src, len, "movl", "%%eax", "%%ecx")		\
+	".Lrseq_below4_%=:\n\t"						\
+	"testb	%b[" len "], %b[" len "]\n\t"					\
+	"jz	.Lrseq_copied_%=\n\t"						\
+	"movb	(%[" src "]), %%al\n\t"					\
+	RSEQ_ASM_SCRATCH("byte") "movb	%%al, (%[" dst "])\n\t"		\
+	"testb	$2, %b[" len "]\n\t"						\
+	"jz	.Lrseq_copied_%=\n\t"						\
+	"movw	-2(%[" src "], %[" len "]), %%ax\n\t"				\
+	RSEQ_ASM_SCRATCH("word") "movw	%%ax, -2(%[" dst "], %[" len "])\n"	\
+	".Lrseq_copied_%=:\n\t"

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+
+rseqincludedir = $(includedir)/rseq
+rseqinclude_HEADERS = \
+	include/rseq/abi.h \
+	include/rseq/compiler.h \
+	include/rseq/counter.h \
+	include/rseq/info.h \
+	include/rseq/ops.h \
+	include/rseq/rseq.h \
+	include/rseq/section.h \
+	include/rseq/thread-pointer.h \
+	include/rseq/thread.h \
+	include/rseq/utils.h
+
+rseqarchincludedir = $(rseqincludedir)/arch
+rseqarchinclude_HEADERS = \
+	include/rseq/arch/aarch64.h \
+	include/rseq/arch/x86-64.h
+
+lib_LTLIBRARIES += src/librseq.la
+src_librseq_la_SOURCES = \
+	src/counter.c \
+	src/cpus.c \
+	src/info.c \
+	src/init.c \
+	src/internal.h \
+	src/kernel.c \
+	src/symbol.c \
+	src/thread.c
+
+src_librseq_la_CPPFLAGS = $(RSEQ_CPPFLAGS) -D_GNU_SOURCE=
+src_librseq_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -ftls-model=initial-exec
+src_librseq_la_LDFLAGS = -version-info 1:0:0 -no-undefined \
+	-Wl,--version-script=$(srcdir)/src/librseq.map \
+	-Wl,-z,nodelete -Wl,-z,defs -Wl,-z,relro -Wl,-z,now
+EXTRA_src_librseq_la_DEPENDENCIES = src/librseq.map
+EXTRA_DIST += src/librseq.map
+
+pkgconfigdir = $(libdir)/pkgconfig
+pkgconfig_DATA = src/librseq.pc
+
+# `make install prefix=DIR` may name another prefix than configure knew.
+install-data-hook:
+	sed -i 's|^prefix=.*|prefix=$(prefix)|' '$(DESTDIR)$(pkgconfigdir)/librseq.pc'

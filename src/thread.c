@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * thread.c: registration of the calling thread.
+ */
+#include "internal.h"
+
+#include <rseq/section.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/*
+ * What this library did in a thread. A signal handler may run any function here, so that it is
+ * changed with signals blocked.
+ */
+struct rseq_thread {
+	unsigned int count;		/* calls of register without their unregister */
+	unsigned int length;		/* registered length, bytes; 0: not by a call of ours */
+	int owner;			/* LIBRSEQ or SHARED while length is set */
+	int reason;			/* why the last registration failed */
+	bool tried;			/* structures do not register this thread any more */
+};
+
+static rseq_static_tls __thread struct rseq_thread thread;
+
+static int sys_rseq(struct rseq_abi *area, unsigned int length, int flags, unsigned int signature)
+{
+	return (int)syscall(__NR_rseq, area, length, flags, signature);
+}
+
+/*
+ * Whether the caller runs on another thread's storage: the child of vfork(), or of a bare
+ * clone(CLONE_VM). libc keeps the id of the thread that the storage belongs to, and tells it as
+ * part of the thread's CPU clock.
+ */
+bool rseq_thread_is_borrowed(void)
+{
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(pthread_self(), &clock))
+		return false;
+	return (pid_t)~((int)clock >> 3) != (pid_t)syscall(SYS_gettid);
+}
+
+static bool libc_owns_thread(void)
+{
+	return rseq_process.area_origin == RSEQ_AREA_LIBC && !thread.length &&
+	       rseq_thread_registered();
+}
+
+static int fail(int reason, int error)
+{
+	thread.reason = reason;
+	errno = error;
+	return -1;
+}
+
+/* Reason and errno for what the kernel, or a filter before it, answered to a registration. */
+static int fail_with_answer(int answer)
+{
+	switch (answer) {
+	case ENOSYS:
+		return fail(RSEQ_REASON_NO_SYSCALL, answer);
+	case EPERM:
+	case EACCES:
+		return fail(RSEQ_REASON_FORBIDDEN, answer);
+	case EINVAL:
+		/* Length 32 at an aligned address is refused for one reason alone. */
+		return fail(RSEQ_REASON_FOREIGN, EBUSY);
+	default:
+		return fail(RSEQ_REASON_REFUSED, answer);
+	}
+}
+
+/*
+ * The first thread to register makes the features known. Fields that only a later thread has are
+ * told by its own rseq_info.
+ */
+static void registered(unsigned int length, int owner)
+{
+	unsigned int none = 0;
+
+	thread.length = length;
+	thread.owner = owner;
+	thread.reason = RSEQ_REASON_NONE;
+	__atomic_compare_exchange_n(&rseq_size, &none, rseq_active_feature_size(length), false,
+			__ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* A process in which no thread has the V2 length does without it from then on. */
+static void adopt_length(unsigned int length)
+{
+	if (length > RSEQ_ABI_ORIG_SIZE)
+		__atomic_store_n(&rseq_process.v2_registered, true, __ATOMIC_RELAXED);
+	else if (!__atomic_load_n(&rseq_process.v2_registered, __ATOMIC_RELAXED))
+		__atomic_store_n(&rseq_process.length, length, __ATOMIC_RELAXED);
+}
+
+/*
+ * One system call, or two where the V2 length is refused: by a kernel that does not take it, or
+ * because another module registered the same area with 32 bytes, which shows as EBUSY then.
+ */
+static int register_area(struct rseq_abi *area)
+{
+	unsigned int length = __atomic_load_n(&rseq_process.length, __ATOMIC_RELAXED);
+
+	/* A descriptor of a module that is gone must not be found armed. */
+	rseq_clear_rseq_cs();
+	for (;;) {
+		int error = sys_rseq(area, length, 0, RSEQ_SIG) ? errno : 0;
+
+		if (!error || error == EBUSY) {
+			adopt_length(length);
+			registered(length, error ? RSEQ_OWNER_SHARED : RSEQ_OWNER_LIBRSEQ);
+			return 0;
+		}
+		if (error != EINVAL || length <= RSEQ_ABI_ORIG_SIZE ||
+		    rseq_process.area_origin == RSEQ_AREA_LIBC)
+			return fail_with_answer(error);
+		length = RSEQ_ABI_ORIG_SIZE;
+	}
+}
+
+static int begin_registration(void)
+{
+	if (thread.count == UINT_MAX) {
+		errno = EOVERFLOW;
+		return -1;
+	}
+	if (!(thread.length && rseq_thread_registered()) && register_area(rseq_get_abi_slow()))
+		return -1;
+	thread.count++;
+	return 0;
+}
+
+static int end_registration(void)
+{
+	unsigned int length = thread.length;
+
+	if (!thread.count) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (--thread.count)
+		return 0;
+	thread.length = 0;
+	thread.reason = RSEQ_REASON_NOT_REGISTERED;
+	thread.tried = true;
+	if (thread.owner == RSEQ_OWNER_SHARED)
+		return 0;
+	rseq_clear_rseq_cs();
+	if (!sys_rseq(rseq_get_abi_slow(), length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG))
+		return 0;
+	/* Refused, as by a filter that came late: the thread is registered as before. */
+	if (rseq_thread_registered())
+		thread.length = length;
+	return -1;
+}
+
+static int with_signals_blocked(int (*change)(void))
+{
+	sigset_t all, before;
+	int result;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	result = change();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return result;
+}
+
+int rseq_register_current_thread(void)
+{
+	int saved_errno = errno;
+
+	rseq_init_once();
+	if (rseq_process.off)
+		return fail(rseq_process.off, EOPNOTSUPP);
+	if (libc_owns_thread())
+		return 0;
+	if (rseq_thread_is_borrowed()) {
+		errno = ECHILD;
+		return -1;
+	}
+	if (with_signals_blocked(begin_registration))
+		return -1;
+	errno = saved_errno;
+	return 0;
+}
+
+int rseq_unregister_current_thread(void)
+{
+	int saved_errno = errno;
+
+	rseq_init_once();
+	if (!rseq_process.off && libc_owns_thread())
+		return 0;
+	if (rseq_thread_is_borrowed()) {
+		errno = ECHILD;
+		return -1;
+	}
+	if (with_signals_blocked(end_registration))
+		return -1;
+	errno = saved_errno;
+	return 0;
+}
+
+/*
+ * For the slow paths of structures: registers a thread that nobody has tried to register. The
+ * registration lasts as long as the thread.
+ */
+bool rseq_thread_register_lazily(void)
+{
+	int saved_errno = errno;
+	bool success = true;
+
+	if (rseq_thread_registered())
+		return true;
+	if (rseq_process.off || thread.tried)
+		return false;
+	if (rseq_register_current_thread()) {
+		success = false;
+		thread.tried = errno != ECHILD;
+	}
+	errno = saved_errno;
+	return success;
+}
+
+bool rseq_available(unsigned int query)
+{
+	int saved_errno = errno;
+	bool available;
+
+	rseq_init_once();
+	switch (query) {
+	case RSEQ_AVAILABLE_QUERY_KERNEL:
+		if (rseq_process.off)
+			return false;
+		if (rseq_thread_registered())
+			return true;
+		/* These flags are no registration: EINVAL is the kernel's answer, if it knows any. */
+		available = sys_rseq(NULL, 0, -1, 0) && errno == EINVAL;
+		errno = saved_errno;
+		return available;
+	case RSEQ_AVAILABLE_QUERY_LIBC:
+		return !rseq_process.off && rseq_process.libc_size;
+	default:
+		errno = EINVAL;
+		return false;
+	}
+}
+
+__attribute__((noinline))
+struct rseq_abi *rseq_get_abi_slow(void)
+{
+	rseq_barrier();
+	return rseq_get_abi();
+}
+
+int32_t rseq_fallback_current_cpu(void)
+{
+	return sched_getcpu();
+}
+
+int32_t rseq_fallback_current_node(void)
+{
+	unsigned int node;
+
+	if (syscall(SYS_getcpu, NULL, &node, NULL))
+		return -1;
+	return (int32_t)node;
+}
+
+/*
+ * The length with which another module registered the area in this thread, or 0: the kernel checks
+ * area and length of an unregistration before its signature, and answers EPERM to a wrong one.
+ */
+static unsigned int probe_length(void)
+{
+	const unsigned int lengths[] = {
+		RSEQ_ABI_ORIG_SIZE, __atomic_load_n(&rseq_process.length, __ATOMIC_RELAXED),
+	};
+
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
+		if (sys_rseq(rseq_get_abi(), lengths[i], RSEQ_ABI_FLAG_UNREGISTER,
+					   ~(unsigned int)RSEQ_SIG) && errno == EPERM)
+			return lengths[i];
+	return 0;
+}
+
+static unsigned int features(unsigned int size)
+{
+	unsigned int bits = RSEQ_FEATURE_CPU_ID;
+
+	if (size >= offsetof(struct rseq_abi, mm_cid))
+		bits |= RSEQ_FEATURE_NODE_ID;
+	if (size >= offsetof(struct rseq_abi, slice_ctrl))
+		bits |= RSEQ_FEATURE_MM_CID;
+	if (size > offsetof(struct rseq_abi, reserved) &&
+	    (RSEQ_READ_ONCE(rseq_get_abi()->flags) & RSEQ_ABI_CS_FLAG_SLICE_EXT_AVAILABLE))
+		bits |= RSEQ_FEATURE_SLICE;
+	return bits;
+}
+
+void rseq_thread_info(struct rseq_info *info)
+{
+	if (rseq_process.off) {
+		info->reason = rseq_process.off;
+	} else if (rseq_thread_is_borrowed()) {
+		info->reason = RSEQ_REASON_VFORK_CHILD;
+	} else if (!rseq_thread_registered()) {
+		info->reason = thread.reason ? thread.reason : RSEQ_REASON_NOT_REGISTERED;
+		if (info->reason == RSEQ_REASON_FOREIGN)
+			info->owner = RSEQ_OWNER_FOREIGN;
+	} else {
+		if (libc_owns_thread()) {
+			info->owner = RSEQ_OWNER_LIBC;
+			info->registered_length = rseq_process.length;
+		} else if (thread.length) {
+			info->owner = thread.owner;
+			info->registered_length = thread.length;
+		} else {
+			info->owner = RSEQ_OWNER_SHARED;
+			info->registered_length = probe_length();
+		}
+		if (info->owner == RSEQ_OWNER_LIBC)
+			info->feature_size = rseq_size;
+		else if (info->registered_length)
+			info->feature_size = rseq_active_feature_size(info->registered_length);
+		if (info->registered_length)
+			info->mode = info->registered_length > RSEQ_ABI_ORIG_SIZE ?
+					RSEQ_MODE_V2 : RSEQ_MODE_LEGACY;
+		info->features = features(info->feature_size);
+	}
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * storm.h: disturbs threads, so that their critical sections are aborted: by migration, by signals,
+ * by other threads that take the CPU for a moment, and by membarrier fences.
+ */
+#ifndef STORM_H
+#define STORM_H
+
+enum storm_kind {
+	STORM_MIGRATE	= 1 << 0,
+	STORM_SIGNAL	= 1 << 1,
+	STORM_WAKE	= 1 << 2,
+	STORM_FENCE	= 1 << 3,
+	STORM_ALL	= STORM_MIGRATE | STORM_SIGNAL | STORM_WAKE | STORM_FENCE,
+};
+
+struct storm;
+
+/*
+ * Starts the kinds that this machine allows, for up to nr_threads threads. Each signal calls
+ * on_signal, if that is not NULL, in the thread it hits. Returns NULL where memory or threads lack.
+ */
+struct storm *storm_start(unsigned int kinds, unsigned int nr_threads, void (*on_signal)(void));
+
+/* The calling thread goes into the storm, and out of it; index is its own, below nr_threads. */
+void storm_enter(struct storm *storm, unsigned int index);
+void storm_leave(struct storm *storm, unsigned int index);
+
+/* How many disturbances there were, by kind; may be asked at any time. */
+unsigned long storm_count(const struct storm *storm, enum storm_kind kind);
+
+/* Ends it; all threads must have left. */
+void storm_stop(struct storm *storm);
+
+#endif /* STORM_H */

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counters in a long storm: 64 threads on the CPUs at hand, half of which add without rseq, come
+ * and go, and are disturbed in every way. Not one add may be lost. Says how many sections were
+ * aborted a second, so that a run that tests nothing shows.
+ *
+ * STRESS_SECONDS is how long it runs, 3 by default.
+ */
+#define _GNU_SOURCE
+
+#include "storm.h"
+#include "support.h"
+
+#include <rseq/counter.h>
+#include <rseq/info.h>
+
+#include <time.h>
+
+#define NR_THREADS	64
+#define MAX_CPUS	2
+#define NR_GROUPS	16
+#define NR_COUNTERS	(1U << 16)
+#define MAX_SECONDS	86400
+
+/* Adds between two looks at the flag that ends it all, and the rounds of a thread's life. */
+#define ADDS_PER_ROUND	256U
+#define ROUNDS_PER_LIFE	2048
+
+/*
+ * In random order: words that are not in the cache keep a thread waiting in the middle of its
+ * section, which is short, so that more of what disturbs it comes there. A counter's group is its
+ * number modulo NR_GROUPS.
+ */
+static struct rseq_counter *counters[NR_COUNTERS];
+static struct storm *storm;
+static bool stop;
+
+/* What was added, by threads that are over. */
+static intptr_t expected[NR_GROUPS];
+static unsigned long nr_lives, nr_without;
+
+static __thread volatile intptr_t handler_adds;
+
+static void add_in_signal(void)
+{
+	rseq_counter_inc(counters[0]);
+	handler_adds = handler_adds + 1;
+}
+
+/* Ends in a thread that the library does not register by itself. */
+static void go_without_rseq(void)
+{
+	void *area = rseq_get_abi();
+	unsigned int length = support_registered_length(area);
+
+	if (length)
+		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
+	if (!rseq_register_current_thread())
+		rseq_unregister_current_thread();
+	if (!rseq_thread_registered())
+		__atomic_fetch_add(&nr_without, 1, __ATOMIC_RELAXED);
+}
+
+static void add_one_round(unsigned int round, intptr_t *sums)
+{
+	const unsigned int first = round * ADDS_PER_ROUND % NR_COUNTERS;
+
+	for (unsigned int i = first; i < first + ADDS_PER_ROUND; i++)
+		rseq_counter_add(counters[i], (intptr_t)(i % NR_GROUPS) - 5);
+	for (int group = 0; group < NR_GROUPS; group++)
+		sums[group] += (group - 5) * (intptr_t)(ADDS_PER_ROUND / NR_GROUPS);
+}
+
+/* Threads without rseq add slowly: most of the time is for those whose sections it is about. */
+static void make_room(unsigned int round)
+{
+	const struct timespec moment = { 0, 2000000 };
+
+	if (round % 64 == 0)
+		sched_yield();
+	if (round % 4 == 0 && !rseq_thread_registered())
+		nanosleep(&moment, NULL);
+}
+
+/* One life of a thread; its sums go to the total when it is over. */
+static void *live(void *argument)
+{
+	unsigned int index = *(unsigned int *)argument;
+	intptr_t sums[NR_GROUPS] = { 0 };
+
+	if (index % 2)
+		go_without_rseq();
+	else
+		rseq_register_current_thread();
+	storm_enter(storm, index);
+	for (unsigned int round = 0; round < ROUNDS_PER_LIFE; round++) {
+		if (__atomic_load_n(&stop, __ATOMIC_RELAXED))
+			break;
+		add_one_round(round + index * 37, sums);
+		make_room(round);
+	}
+	storm_leave(storm, index);
+	sums[0] += handler_adds;
+	for (int group = 0; group < NR_GROUPS; group++)
+		__atomic_fetch_add(&expected[group], sums[group], __ATOMIC_RELAXED);
+	__atomic_fetch_add(&nr_lives, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* Keeps one thread alive after the other. */
+static void *keep_alive(void *argument)
+{
+	pthread_t thread;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		if (pthread_create(&thread, NULL, live, argument))
+			sched_yield();
+		else
+			pthread_join(thread, NULL);
+	}
+	return NULL;
+}
+
+static int check(void)
+{
+	intptr_t sums[NR_GROUPS] = { 0 };
+	int wrong = 0;
+
+	for (unsigned int i = 0; i < NR_COUNTERS; i++)
+		sums[i % NR_GROUPS] += rseq_counter_sum(counters[i]);
+	for (int group = 0; group < NR_GROUPS; group++) {
+		if (sums[group] == expected[group])
+			continue;
+		printf("group %d: %jd instead of %jd\n", group, (intmax_t)sums[group],
+		       (intmax_t)expected[group]);
+		wrong = 1;
+	}
+	return wrong;
+}
+
+static uint64_t aborts(void)
+{
+	struct rseq_info info = { .size = sizeof(info) };
+
+	return rseq_get_info(&info) ? 0 : info.aborts;
+}
+
+static void report(long seconds)
+{
+	struct rseq_info info = { .size = sizeof(info) };
+
+	rseq_get_info(&info);
+	printf("%ld s, %lu threads, %lu of them without rseq; per second: %lu migrations, "
+	       "%lu signals, %lu wake-ups, %lu fences\n", seconds, nr_lives, nr_without,
+	       storm_count(storm, STORM_MIGRATE) / (unsigned long)seconds,
+	       storm_count(storm, STORM_SIGNAL) / (unsigned long)seconds,
+	       storm_count(storm, STORM_WAKE) / (unsigned long)seconds,
+	       storm_count(storm, STORM_FENCE) / (unsigned long)seconds);
+	printf("aborts: %ju a second\n", (uintmax_t)aborts() / (uintmax_t)seconds);
+	if (!aborts())
+		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
+}
+
+static long duration(void)
+{
+	const char *text = getenv("STRESS_SECONDS");
+	long seconds = text ? atol(text) : 3;
+
+	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+}
+
+/* More CPUs than a few make collisions rare. */
+static void keep_to_few_cpus(void)
+{
+	struct support_cpus cpus;
+
+	support_find_cpus(&cpus);
+	if (cpus.nr > MAX_CPUS)
+		cpus.nr = MAX_CPUS;
+	support_release(&cpus);
+}
+
+static bool create_counters(void)
+{
+	uint64_t random = 1;
+
+	for (unsigned int i = 0; i < NR_COUNTERS; i++) {
+		struct rseq_counter *counter = rseq_counter_create();
+		unsigned int other;
+
+		if (!counter)
+			return false;
+		random = random * 6364136223846793005 + 1442695040888963407;
+		other = (unsigned int)((random >> 33) % (i + 1));
+		counters[i] = counters[other];
+		counters[other] = counter;
+	}
+	return true;
+}
+
+static int run(void)
+{
+	static unsigned int indices[NR_THREADS];
+	pthread_t keepers[NR_THREADS];
+	struct timespec time = { duration(), 0 };
+	int nr_keepers = 0;
+
+	keep_to_few_cpus();
+	if (!create_counters())
+		return 1;
+	storm = storm_start(STORM_ALL, NR_THREADS, add_in_signal);
+	if (!storm)
+		return 1;
+	for (unsigned int i = 0; i < NR_THREADS; i++) {
+		indices[i] = i;
+		if (!pthread_create(&keepers[nr_keepers], NULL, keep_alive, &indices[i]))
+			nr_keepers++;
+	}
+	while (nanosleep(&time, &time) && errno == EINTR)
+		;
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	while (nr_keepers)
+		pthread_join(keepers[--nr_keepers], NULL);
+	report(duration());
+	storm_stop(storm);
+	return check();
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return support_run_both_ways(argv, run);
+}

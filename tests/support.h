@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * support.h: what tests of all kinds share: the CPUs at hand, and the kernel's own view of a
+ * registration, asked past the library.
+ */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <rseq/rseq.h>
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Exit status of a test that cannot run here. */
+#define SUPPORT_SKIP	77
+
+#define SUPPORT_MAX_CPUS	8192
+
+struct support_cpus {
+	int nr;
+	int cpu[SUPPORT_MAX_CPUS];
+};
+
+/* The CPUs that the calling thread may run on; at least one, 0, where the kernel does not say. */
+static inline void support_find_cpus(struct support_cpus *cpus)
+{
+	unsigned long mask[SUPPORT_MAX_CPUS / (8 * sizeof(unsigned long))];
+	const unsigned int bits = 8 * sizeof(mask[0]);
+	long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+
+	cpus->nr = 0;
+	for (unsigned int cpu = 0; bytes > 0 && cpu < (unsigned int)bytes * 8; cpu++)
+		if (mask[cpu / bits] >> (cpu % bits) & 1)
+			cpus->cpu[cpus->nr++] = (int)cpu;
+	if (!cpus->nr)
+		cpus->cpu[cpus->nr++] = 0;
+}
+
+/* Moves thread tid (0: the caller) to one CPU. */
+static inline int support_move(pid_t tid, int cpu)
+{
+	unsigned long mask[SUPPORT_MAX_CPUS / (8 * sizeof(unsigned long))] = { 0 };
+	const unsigned int bits = 8 * sizeof(mask[0]);
+
+	mask[(unsigned int)cpu / bits] = 1UL << ((unsigned int)cpu % bits);
+	return (int)syscall(SYS_sched_setaffinity, tid, sizeof(mask), mask);
+}
+
+/* Lets the caller run on all of them again. */
+static inline int support_release(const struct support_cpus *cpus)
+{
+	unsigned long mask[SUPPORT_MAX_CPUS / (8 * sizeof(unsigned long))] = { 0 };
+	const unsigned int bits = 8 * sizeof(mask[0]);
+
+	for (int i = 0; i < cpus->nr; i++)
+		mask[(unsigned int)cpus->cpu[i] / bits] |=
+				1UL << ((unsigned int)cpus->cpu[i] % bits);
+	return (int)syscall(SYS_sched_setaffinity, 0, sizeof(mask), mask);
+}
+
+/* The system call itself: 0, or a negative errno. */
+static inline int support_sys_rseq(void *area, unsigned int length, int flags,
+		unsigned int signature)
+{
+	int saved_errno = errno, result = 0;
+
+	if (syscall(__NR_rseq, area, length, flags, signature))
+		result = -errno;
+	errno = saved_errno;
+	return result;
+}
+
+/* Whether there is a system call: it answers nonsense with EINVAL. */
+static inline bool support_kernel_has_rseq(void)
+{
+	return support_sys_rseq(NULL, 0, -1, 0) == -EINVAL;
+}
+
+/*
+ * Whether exactly this area is registered with this length for the calling thread: the kernel
+ * looks at both before it refuses a wrong signature with EPERM. The registration stays.
+ */
+static inline bool support_is_registered(void *area, unsigned int length)
+{
+	return support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER,
+				~(unsigned int)RSEQ_SIG) == -EPERM;
+}
+
+/* The length with which the area is registered for the calling thread, or 0. */
+static inline unsigned int support_registered_length(void *area)
+{
+	for (unsigned int length = 32; length <= 256; length++)
+		if (support_is_registered(area, length))
+			return length;
+	return 0;
+}
+
+/*
+ * Runs a test in two new programs: as libc would have it, and with libc's registration off.
+ * Returns the greater exit status.
+ */
+static inline int support_run_both_ways(char **argv, int (*run)(void))
+{
+	static const char *const tunables[] = { "glibc.pthread.rseq=1", "glibc.pthread.rseq=0" };
+	const char *emulator = getenv("RSEQ_EMULATOR");
+	int worst = 0, status;
+	pid_t child;
+
+	if (argv[1] || (emulator && *emulator))
+		return run();
+	for (int way = 0; way < 2; way++) {
+		printf("GLIBC_TUNABLES=%s\n", tunables[way]);
+		fflush(stdout);
+		child = fork();
+		if (!child) {
+			setenv("GLIBC_TUNABLES", tunables[way], 1);
+			execl("/proc/self/exe", argv[0], tunables[way], (char *)NULL);
+			_exit(127);
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child)
+			return 1;
+		status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		if (status > worst)
+			worst = status;
+	}
+	return worst;
+}
+
+#endif /* SUPPORT_H */

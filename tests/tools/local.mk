@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+# rseqctl from outside, by scripts. The programs are what they look at, and what they look with.
+
+tools_tests = tests/tools/info.sh tests/tools/info-pid.sh
+EXTRA_DIST += $(tools_tests) tests/tools/rseqctl.sh
+TESTS += $(tools_tests)
+
+check_PROGRAMS += \
+	tests/tools/test-facts \
+	tests/tools/test-json \
+	tests/tools/test-refuse \
+	tests/tools/test-target
+
+# They are no unit tests, and only one uses the library.
+tests_tools_test_facts_LDADD =
+tests_tools_test_json_LDADD =
+tests_tools_test_refuse_LDADD =
+tests_tools_test_target_LDADD = src/librseq.la

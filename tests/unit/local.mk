@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+# A unit test is tests/unit/test-NAME.c, linked with the shared library. test-NAME-static is the
+# same test with librseq.a, for what depends on how the library is linked.
+
+plain_tests = \
+	tests/unit/test-api \
+	tests/unit/test-api-override \
+	tests/unit/test-headers-nolink
+cmocka_tests = \
+	tests/unit/test-counter \
+	tests/unit/test-counter-threads \
+	tests/unit/test-cpus \
+	tests/unit/test-info \
+	tests/unit/test-kernel \
+	tests/unit/test-thread
+
+tests_unit_test_api_override_LDADD = src/librseq.la
+tests_unit_test_headers_nolink_LDADD =
+
+if HAVE_CXX
+plain_tests += tests/unit/test-api-cxx
+endif
+tests_unit_test_api_cxx_SOURCES = tests/unit/test-api-cxx.cc
+
+tests_unit_test_counter_threads_SOURCES = tests/unit/test-counter-threads.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_unit_test_counter_threads_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/stress
+
+# These call library internals, which the shared library hides.
+tests_unit_test_cpus_SOURCES = tests/unit/test-cpus.c src/cpus.c src/internal.h
+tests_unit_test_cpus_CPPFLAGS = $(internal_CPPFLAGS)
+tests_unit_test_kernel_SOURCES = tests/unit/test-kernel.c src/kernel.c src/internal.h
+tests_unit_test_kernel_CPPFLAGS = $(internal_CPPFLAGS)
+internal_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/src -D_GNU_SOURCE=
+
+if ENABLE_STATIC
+cmocka_tests += \
+	tests/unit/test-counter-static \
+	tests/unit/test-info-static \
+	tests/unit/test-thread-static
+endif
+tests_unit_test_counter_static_SOURCES = tests/unit/test-counter.c
+tests_unit_test_counter_static_LDFLAGS = $(AM_LDFLAGS) -static
+tests_unit_test_info_static_SOURCES = tests/unit/test-info.c
+tests_unit_test_info_static_LDFLAGS = $(AM_LDFLAGS) -static
+tests_unit_test_thread_static_SOURCES = tests/unit/test-thread.c
+tests_unit_test_thread_static_LDFLAGS = $(AM_LDFLAGS) -static
+
+unit_tests = $(plain_tests)
+if HAVE_CMOCKA
+unit_tests += $(cmocka_tests)
+endif
+check_PROGRAMS += $(unit_tests)
+TESTS += $(unit_tests)
+
+check-unit: all $(unit_tests)
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(unit_tests)'
+.PHONY: check-unit

@@ -1,0 +1,192 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Every way to break a critical section that shows in its code is found, by its name.
+#
+# Some ways do not show in the code; the abort tests find them:
+#   - a clobbered register, flag or memory that the C statement does not name: the code is the same
+#     as that of a statement that does;
+#   - inputs that an aborted try has changed: whether a retry takes them from elsewhere is decided
+#     in C, outside the section;
+#   - a value read before the section and trusted inside (ABA), in general. Where the word that the
+#     commit replaces is not read inside at all, --profile=strict says so (commit-not-read).
+# A post_commit_ip that comes too late is found if anything follows the commit, be it a nop.
+# Compilers may be of several words, so that they are not quoted.
+# shellcheck source=/dev/null disable=SC2086,SC2154
+. "${top_srcdir:-$(dirname "$0")/../..}/tests/verify/common.sh"
+
+# mutant CHECK [-p PROFILE] [-a ARCHITECTURE] SWITCH=VALUE...
+mutant() {
+	local check=$1 profile=default only=$arch switches=()
+	shift
+	while [ $# -gt 0 ]; do
+		case $1 in
+		-p) profile=$2; shift ;;
+		-a) only=$2; shift ;;
+		*) switches+=("-D$1") ;;
+		esac
+		shift
+	done
+	[ "$only" = "$arch" ] || return 0
+	label="$compiler ${switches[*]}"
+	$compiler -c "${switches[@]}" "$sources/mutant.S" -o "$work/mutant.o" ||
+		{ fail "$label: does not assemble"; return; }
+	if [ "$check" = none ]; then
+		expect 0 '2 sections, 0 violations' --profile=$profile "$work/mutant.o"
+	else
+		expect 1 "[$check]" --profile=$profile "$work/mutant.o"
+	fi
+}
+
+all_mutants() {
+	mutant none -p strict
+
+	# The descriptor.
+	mutant bad-version VERSION=1
+	mutant bad-flags FLAGS=1
+	mutant bad-range LENGTH=0
+	mutant bad-range START=.Ldata
+	mutant bad-range LENGTH=0x10000000
+	mutant bad-range LENGTH=-1
+	mutant overlap 'MORE_DESCRIPTORS=.long 0, 0; .quad .Lmiddle, .Lend - .Lmiddle, .Labort'
+	mutant overlap 'MORE_DESCRIPTORS=.long 0, 0; .quad .Lstart, .Lend - .Lstart, .Labort'
+	mutant abort-inside 'INSERT=JUMP(.Lover); OPCODE; .long SIGNATURE; .Linner: JUMP(.Lleave); .Lover:' \
+		ABORT=.Linner
+	mutant abort-inside ABORT=.Lother_start
+	mutant bad-abort ABORT=.Ldata
+	mutant bad-abort STUB=NO_INSTRUCTION
+	mutant bad-signature SIGNATURE=0x12345678
+	mutant bad-signature ABORT=.Lleave
+	mutant signature-encoding -a x86_64 SIGNATURE_OPCODE=OTHER_OPCODE
+
+	# The tables.
+	mutant bad-table 'POINTERS=.quad .Ldescriptor; .long 0'
+	mutant bad-table 'MORE_DESCRIPTORS=.quad 0'
+	mutant ptr-missing POINTERS=
+	mutant ptr-duplicate 'POINTERS=.quad .Ldescriptor, .Ldescriptor'
+	mutant ptr-stray 'POINTERS=.quad .Ldescriptor, .Ldata'
+	mutant ptr-stray 'POINTERS=.quad .Ldescriptor, .Ldescriptor + 8'
+	mutant unrecorded-exit EXITS=
+	mutant unrecorded-exit 'EXITS=.quad .Lother_start, .Lleave'
+	mutant unrecorded-exit 'EXITS=.quad .Lstart, pop'
+	mutant unrecorded-exit 'INSERT=JUMP_IF(.Ldata)'
+	mutant stray-exit-point 'EXITS=.quad .Lstart, .Lleave, .Lstart, pop'
+	mutant stray-exit-point 'EXITS=.quad .Lstart, .Lleave, .Lmiddle, .Lleave'
+	mutant stray-exit-point 'EXITS=.quad .Lstart, .Lleave, .Lstart, .Lmiddle'
+	mutant stray-scratch 'SCRATCH=.quad .Lscratch, .Lstart'
+	mutant stray-scratch 'SCRATCH=.quad .Lscratch, .Lleave'
+	mutant none OTHER_TABLES=0
+	mutant no-ptr-array -p strict OTHER_TABLES=0
+	mutant no-exit-array -p strict OTHER_TABLES=0
+	mutant no-scratch-table -p strict OTHER_TABLES=0
+
+	# Arming.
+	mutant no-arming ARM=nop
+	mutant no-arming ARMED=.Ldata
+	mutant wrong-descriptor ARMED=.Lother_descriptor
+	mutant arming-not-adjacent AFTER_ARMING=nop
+	mutant arming-not-adjacent 'AFTER_ARMING=CHECK_FIELD(4)' CHECK=NOTHING
+	mutant arming-not-adjacent START=.Lmiddle 'LENGTH=.Lend - .Lmiddle' \
+		'EXITS=.quad .Lmiddle, .Lleave'
+	mutant arming-not-adjacent START=pop 'LENGTH=.Lend - pop' 'EXITS=.quad pop, .Lleave'
+
+	# The id.
+	mutant no-cpu-check CHECK=NOTHING
+	mutant no-cpu-check CHECK=CHECK_OUTSIDE
+	mutant no-cpu-check BEFORE_ARMING='CHECK_FIELD(4)' CHECK=NOTHING
+	mutant no-cpu-check 'CHECK=CHECK_FIELD(0)'
+	mutant no-cpu-check 'CHECK=CHECK_FIELD(16)'
+	mutant none 'CHECK=CHECK_FIELD(20)'
+	mutant none 'CHECK=CHECK_FIELD(24)'
+	mutant unregistered-cid -p strict 'CHECK=CHECK_FIELD(20)'
+	mutant unregistered-cid -p strict 'CHECK=CHECK_FIELD(24)'
+	mutant none -p strict 'CHECK=CHECK_REGISTERED; CHECK_FIELD(24)'
+	mutant unregistered-cid -p strict 'CHECK=JUMP_IF(.Lx); CHECK_REGISTERED; .Lx: CHECK_FIELD(24)'
+	mutant store-before-check CHECK=NOTHING 'NEXT=LOAD_NEXT; CHECK_FIELD(4)'
+	mutant store-before-check 'CHECK=JUMP_IF(.Lmiddle); CHECK_FIELD(4)'
+	mutant unguarded-commit CHECK=CHECK_INVERTED
+	mutant unguarded-commit 'CHECK=CHECK_INVERTED; CHECK_OUTSIDE'
+	mutant unguarded-commit CHECK=CHECK_UNUSED
+	mutant unguarded-commit CHECK=CHECK_ZERO
+	mutant unguarded-commit CHECK=CHECK_REGISTERED
+	mutant none -p strict 'CHECK=INDEX; LIMIT'
+	mutant none CHECK=INDEX
+	mutant none -p strict -a x86_64 'CHECK=INDEX_SCALED; LIMIT'
+	mutant unchecked-index -p strict -a x86_64 'CHECK=INDEX_SCALED; LIMIT_SIGN'
+	mutant unchecked-index -p strict CHECK=INDEX
+	mutant none CHECK=CHECK_ELSEWHERE
+	mutant other-base -p strict CHECK=CHECK_ELSEWHERE
+
+	# Instructions.
+	mutant bad-boundary 'LENGTH=.Lend - .Lstart - SHORTER'
+	mutant bad-boundary -a x86_64 'INSERT=JUMP_IF(.Lscratch + 1)'
+	mutant undecodable INSERT=NO_INSTRUCTION
+	mutant call-inside INSERT=CALL
+	mutant call-inside INSERT=CALL_POINTER
+	mutant syscall-inside INSERT=SYSTEM_CALL
+	mutant return-inside INSERT=ret
+	mutant indirect-jump INSERT=JUMP_POINTER
+	mutant forbidden-instruction INSERT=TRAP
+	mutant forbidden-instruction INSERT=TAKE_LOCK
+	mutant stack-write INSERT=PUSH
+	mutant stack-write INSERT=STORE_LOCAL
+	mutant stack-write COMMIT=STORE_LOCAL
+	mutant none -p strict PREPARE=STORE_LOCAL
+	mutant area-write INSERT=STORE_AREA
+	mutant area-write PREPARE=STORE_AREA
+	mutant jump-in 'OUTSIDE=JUMP(.Lcommit)'
+	mutant jump-in 'OUTSIDE=JUMP_IF(.Lmiddle)'
+	mutant jump-in 'OUTSIDE=JUMP(.Lstart)'
+	mutant jump-in BEFORE_ARMING='JUMP_IF(.Lmiddle)'
+	mutant jump-in 'STUB=JUMP(.Lstart)'
+	mutant none -p strict 'STUB=TAKE(.Ldescriptor); STORE_TAKEN; JUMP(.Lstart)'
+	mutant none -p strict STUB='JUMP(pop)'
+
+	# The commit.
+	mutant no-commit COMMIT=nop PREPARE=nop SCRATCH=
+	mutant no-commit PREPARE=NOTHING SCRATCH= 'LENGTH=.Lcommit - .Lstart'
+	mutant commit-not-last 'LENGTH=.Lcommit - .Lstart'
+	mutant commit-not-last AFTER_COMMIT=nop
+	mutant commit-not-last 'AFTER_COMMIT=JUMP(.Lleave)'
+	mutant commit-not-last 'SCRATCH=.quad .Lscratch, .Lcommit'
+	mutant commit-interruptible -a x86_64 COMMIT=STORE_STRING
+	mutant forbidden-instruction -a aarch64 COMMIT=STORE_STRING
+	mutant commit-unreachable 'NEXT=JUMP(.Lleave)'
+	mutant undeclared-store SCRATCH=
+	mutant undeclared-store AFTER_COMMIT=STORE_BESIDE
+	mutant undeclared-store PREPARE='STORE_BESIDE; STORE_OUT'
+	mutant two-commits AFTER_COMMIT=STORE_HEAD
+	mutant two-commits PREPARE=STORE_HEAD
+	mutant none LOAD=TAKE_OLD_HEAD NEXT=NOTHING
+	mutant commit-not-read -p strict LOAD=TAKE_OLD_HEAD NEXT=NOTHING
+}
+
+# What only a linker can do wrong.
+linked_mutants() {
+	label="$compiler: descriptors at an odd place"
+	if $compiler -DDESCRIPTOR_ALIGN=8 -nostdlib -static -Wl,--section-start=__rseq_cs=0x500008 \
+			-Wl,-e,pop "$sources/mutant.S" -o "$work/mutant" 2>"$work/errors"; then
+		expect 1 '[misaligned-descriptor]' "$work/mutant"
+	else
+		echo "left out: $label: $(head -n 1 "$work/errors")"
+	fi
+	label="$compiler: descriptors that nothing relocates"
+	if $compiler -shared -nostdlib "$sources/mutant.S" -o "$work/whole" 2>"$work/errors" &&
+			"$($compiler -print-prog-name=objcopy)" --remove-section=.rela.dyn "$work/whole" "$work/mutant" \
+			2>"$work/errors"; then
+		expect 0 '2 sections, 0 violations' "$work/whole"
+		expect 1 '[unrelocated]' "$work/mutant"
+	else
+		echo "left out: $label: $(head -n 1 "$work/errors")"
+	fi
+}
+
+for arch in x86_64 aarch64; do
+	mapfile -t compilers < <(compilers_for $arch)
+	[ ${#compilers[@]} -gt 0 ] || echo "no compiler for $arch: its mutants are left out"
+	# One compiler is enough: what it gets is assembly.
+	for compiler in "${compilers[@]:0:1}"; do
+		all_mutants
+		linked_mutants
+	done
+done
+finish
