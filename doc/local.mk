@@ -8,6 +8,10 @@ dist_man_MANS += \
 	doc/man/rseq_current_cpu.3 \
 	doc/man/rseq_get_abi.3 \
 	doc/man/rseq_get_info.3 \
+	doc/man/rseq_mempool.3 \
+	doc/man/rseq_mempool_attr_create.3 \
+	doc/man/rseq_mempool_set_create.3 \
+	doc/man/rseq_ops.3 \
 	doc/man/rseq_register_current_thread.3
 
 examples = \

@@ -6,6 +6,7 @@ rseqinclude_HEADERS = \
 	include/rseq/compiler.h \
 	include/rseq/counter.h \
 	include/rseq/info.h \
+	include/rseq/mempool.h \
 	include/rseq/ops.h \
 	include/rseq/rseq.h \
 	include/rseq/section.h \
@@ -26,6 +27,11 @@ src_librseq_la_SOURCES = \
 	src/init.c \
 	src/internal.h \
 	src/kernel.c \
+	src/mempool-attr.c \
+	src/mempool-internal.h \
+	src/mempool-range.c \
+	src/mempool-set.c \
+	src/mempool.c \
 	src/symbol.c \
 	src/thread.c
 

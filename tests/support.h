@@ -21,6 +21,18 @@
 
 #define SUPPORT_MAX_CPUS	8192
 
+/* A sanitizer replaces memory functions, and ends the process that gets no memory. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+# define SUPPORT_SANITIZED	1
+#elif defined(__has_feature)
+# if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#  define SUPPORT_SANITIZED	1
+# endif
+#endif
+#ifndef SUPPORT_SANITIZED
+# define SUPPORT_SANITIZED	0
+#endif
+
 struct support_cpus {
 	int nr;
 	int cpu[SUPPORT_MAX_CPUS];

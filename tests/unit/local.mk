@@ -12,6 +12,8 @@ cmocka_tests = \
 	tests/unit/test-cpus \
 	tests/unit/test-info \
 	tests/unit/test-kernel \
+	tests/unit/test-mempool \
+	tests/unit/test-mempool-robust \
 	tests/unit/test-thread
 
 tests_unit_test_api_override_LDADD = src/librseq.la

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mempool-range.c: the memory of a pool, and what is written to all copies of an item.
+ *
+ * Rows of a range are copied to only where they differ, and read only where an item was used
+ * before: a row that no CPU wrote to costs no memory.
+ */
+#include "mempool-internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MFD_CLOEXEC
+# define MFD_CLOEXEC	1U
+#endif
+
+static size_t page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Rows begin at a multiple of this, so that an item's first row is found by rounding down. */
+static size_t row_alignment(size_t stride)
+{
+	return (size_t)1 << (RSEQ_BITS_PER_LONG - __builtin_clzl(stride - 1));
+}
+
+struct mempool_range *rseq_range_of(const void *item, size_t stride)
+{
+	uintptr_t rows = (uintptr_t)item & ~(row_alignment(stride) - 1);
+
+	return ((struct mempool_range **)rows)[-1];
+}
+
+static char *row_of(const struct mempool_range *range, int row)
+{
+	return range->rows + (size_t)row * range->pool->attr.stride;
+}
+
+static char *copy_of(const struct mempool_range *range, uint32_t index, int row)
+{
+	return row_of(range, row) + ((size_t)index << range->pool->item_order);
+}
+
+/*
+ * Makes each row a private copy of one file, which stays mapped as the initial image. A kernel
+ * without memory files leaves the rows as they are: then values are written to each of them.
+ */
+static int map_initial(struct mempool_range *range)
+{
+	struct rseq_mempool *pool = range->pool;
+	size_t len = pool->attr.stride;
+	int file = (int)syscall(SYS_memfd_create, "librseq-mempool", MFD_CLOEXEC);
+	void *initial;
+
+	if (file < 0)
+		return 0;
+	if (ftruncate(file, (off_t)len))
+		goto error;
+	initial = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	if (initial == MAP_FAILED)
+		goto error;
+	range->initial = initial;
+	for (int row = 0; row < pool->nr_rows; row++)
+		if (mmap(row_of(range, row), len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
+			goto error;
+	close(file);
+	return 0;
+error:
+	close(file);
+	errno = ENOMEM;
+	return -1;
+}
+
+static int map_rows(struct mempool_range *range)
+{
+	struct rseq_mempool *pool = range->pool;
+	size_t page = page_size(), align = row_alignment(pool->attr.stride);
+	size_t len = ((size_t)pool->nr_rows * pool->attr.stride + page - 1) & ~(page - 1);
+	size_t slack = align > page ? align : page;
+	char *map, *rows, *end;
+
+	map = mmap(NULL, page + slack + len, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (map == MAP_FAILED) {
+		errno = ENOMEM;
+		return -1;
+	}
+	rows = (char *)(((uintptr_t)map + page + align - 1) & ~(uintptr_t)(align - 1));
+	end = map + page + slack + len;
+	if (rows - page > map)
+		munmap(map, (size_t)(rows - page - map));
+	if (end > rows + len)
+		munmap(rows + len, (size_t)(end - (rows + len)));
+	range->rows = rows;
+	range->map = rows - page;
+	range->map_len = page + len;
+	/* A huge page would make many rows resident when one CPU writes to its own. */
+	madvise(rows, len, MADV_NOHUGEPAGE);
+	((struct mempool_range **)rows)[-1] = range;
+	return 0;
+}
+
+static int call_init(struct mempool_range *range)
+{
+	const struct rseq_mempool_attr *attr = &range->pool->attr;
+
+	if (!attr->init)
+		return 0;
+	for (int row = 0; row < range->pool->nr_rows; row++)
+		if (attr->init(attr->priv, row_of(range, row), attr->row_len, row))
+			return -1;
+	return 0;
+}
+
+/* Free items hold the poison from the start; for COW_INIT that costs the initial image alone. */
+static void poison_all(struct mempool_range *range)
+{
+	const struct rseq_mempool *pool = range->pool;
+
+	if (pool->attr.poison_set && pool->attr.poison)
+		for (uint32_t index = 0; index < pool->nr_items; index++)
+			rseq_range_poison(range, index);
+}
+
+struct mempool_range *rseq_range_create(struct rseq_mempool *pool)
+{
+	size_t links = (size_t)pool->nr_items * sizeof(uint32_t);
+	struct mempool_range *range = calloc(1, sizeof(*range) + links);
+	int error;
+
+	if (!range)
+		return NULL;
+	range->pool = pool;
+	if (pool->attr.robust) {
+		range->allocated = calloc((pool->nr_items + 63) / 64, sizeof(uint64_t));
+		if (!range->allocated)
+			goto no_memory;
+	}
+	if (map_rows(range))
+		goto no_memory;
+	if (pool->attr.policy == RSEQ_MEMPOOL_POPULATE_COW_INIT && map_initial(range))
+		goto unmap;
+	poison_all(range);
+	if (call_init(range))
+		goto unmap;
+	return range;
+unmap:
+	error = errno;
+	rseq_range_destroy(range);
+	errno = error;
+	return NULL;
+no_memory:
+	free(range->allocated);
+	free(range);
+	errno = ENOMEM;
+	return NULL;
+}
+
+int rseq_range_destroy(struct mempool_range *range)
+{
+	int error = 0;
+
+	if (range->initial && munmap(range->initial, range->pool->attr.stride))
+		error = errno;
+	if (munmap(range->map, range->map_len))
+		error = errno;
+	free(range->allocated);
+	free(range);
+	errno = error;
+	return error ? -1 : 0;
+}
+
+/*
+ * Makes all items fresh again, if none is in use: the kernel drops the rows' pages in one go, where
+ * to zero each item would mean to look at each row.
+ */
+bool rseq_range_reset(struct mempool_range *range)
+{
+	const struct rseq_mempool *pool = range->pool;
+	size_t used = (size_t)range->next_fresh << pool->item_order;
+	size_t len = range->map_len - (size_t)(range->rows - range->map);
+
+	if (range->nr_free != range->next_fresh || pool->attr.init || pool->attr.poison_set)
+		return false;
+	if (madvise(range->rows, len, MADV_DONTNEED))
+		return false;
+	if (range->initial)
+		memset(range->initial, 0, used);
+	range->next_fresh = 0;
+	range->nr_free = 0;
+	range->first_free = 0;
+	return true;
+}
+
+static bool is_zero(const char *memory, size_t len)
+{
+	return !len || (!memory[0] && !memcmp(memory, memory + 1, len - 1));
+}
+
+static void write_where_it_differs(char *copy, const void *init, size_t len, size_t item_len)
+{
+	if (len && memcmp(copy, init, len))
+		memcpy(copy, init, len);
+	if (!is_zero(copy + len, item_len - len))
+		memset(copy + len, 0, item_len - len);
+}
+
+/* Gives all copies of an item len bytes from init, and zeros behind them. */
+void rseq_range_fill(struct mempool_range *range, uint32_t index, const void *init, size_t len)
+{
+	const struct rseq_mempool *pool = range->pool;
+	size_t offset = (size_t)index << pool->item_order;
+
+	/* First, so that untouched rows show it before they are looked at. */
+	if (range->initial)
+		write_where_it_differs(range->initial + offset, init, len, pool->item_len);
+	for (int row = 0; row < pool->nr_rows; row++)
+		write_where_it_differs(copy_of(range, index, row), init, len, pool->item_len);
+}
+
+static void poison_copy(char *copy, uintptr_t poison, size_t item_len)
+{
+	for (size_t i = 0; i < item_len; i += sizeof(poison))
+		if (memcmp(copy + i, &poison, sizeof(poison)))
+			memcpy(copy + i, &poison, sizeof(poison));
+}
+
+void rseq_range_poison(struct mempool_range *range, uint32_t index)
+{
+	const struct rseq_mempool *pool = range->pool;
+
+	if (range->initial)
+		poison_copy(range->initial + ((size_t)index << pool->item_order),
+			    pool->attr.poison, pool->item_len);
+	for (int row = 0; row < pool->nr_rows; row++)
+		poison_copy(copy_of(range, index, row), pool->attr.poison, pool->item_len);
+}
+
+/* A word of a free item that is not what was written when it was freed, or NULL. */
+const void *rseq_range_find_unpoisoned(struct mempool_range *range, uint32_t index)
+{
+	const struct rseq_mempool *pool = range->pool;
+
+	for (int row = 0; row < pool->nr_rows; row++) {
+		const char *copy = copy_of(range, index, row);
+
+		for (size_t i = 0; i < pool->item_len; i += sizeof(uintptr_t))
+			if (memcmp(copy + i, &pool->attr.poison, sizeof(uintptr_t)))
+				return copy + i;
+	}
+	return NULL;
+}
