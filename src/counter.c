@@ -161,7 +161,10 @@ void rseq_counter_destroy(struct rseq_counter *counter)
 
 static uintptr_t read_row(const char *first, int row)
 {
-	return (uintptr_t)RSEQ_READ_ONCE(*(const intptr_t *)(first + row * RSEQ_PERCPU_STRIDE));
+	const volatile intptr_t *word =
+			(const volatile intptr_t *)(first + row * RSEQ_PERCPU_STRIDE);
+
+	return (uintptr_t)__atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
 /* Four rows a turn in two sums: the loads of many rows are under way at once. */

@@ -38,9 +38,10 @@ static const struct kernel_bug_range ranges[] = {
 	{ RSEQ_KERNEL_BUG_KVM, VERSION(4, 18, 0), VERSION(5, 14, 9), false },
 
 	/* The interrupt of membarrier(PRIVATE_EXPEDITED_RSEQ) races with the event mask, and the
-	 * abort is lost. The command came with 5.10. */
+	 * abort is lost. The command came with 5.10; series that ended before the fix keep it. */
 	{ RSEQ_KERNEL_BUG_MEMBARRIER, VERSION(5, 10, 0), VERSION(6, 1, 157), false },
 	{ RSEQ_KERNEL_BUG_MEMBARRIER, VERSION(6, 2, 0), VERSION(6, 12, 54), false },
+	{ RSEQ_KERNEL_BUG_MEMBARRIER, VERSION(6, 13, 0), VERSION(6, 18, 0), false },
 
 	/* A preempted thread that resumes on the same CPU is not aborted. */
 	{ RSEQ_KERNEL_BUG_ARM64_ABORT, VERSION(6, 19, 0), VERSION(7, 0, 14), true },
@@ -84,7 +85,7 @@ const char *rseq_kernel_bug_string(unsigned int bug)
 	case RSEQ_KERNEL_BUG_KVM:
 		return "a thread that migrates inside KVM_RUN is not told (before 5.14.9)";
 	case RSEQ_KERNEL_BUG_MEMBARRIER:
-		return "a membarrier fence may miss a running section (before 6.1.157, 6.12.54)";
+		return "a membarrier fence may miss a section (before 6.1.157, 6.12.54, 6.18)";
 	case RSEQ_KERNEL_BUG_ARM64_ABORT:
 		return "a section preempted on its own CPU is not aborted (arm64, 6.19 to 7.0.13)";
 	case RSEQ_KERNEL_BUG_MM_CID:
@@ -148,7 +149,7 @@ void rseq_kernel_version(const struct utsname *name, unsigned int version[3])
 	const char *debian = strstr(name->version, "Debian ");
 
 	parse_release(name->release, version);
-	/* Debian's stable kernels keep "6.1.0" as release: "#1 SMP Debian 6.1.170-1 (2026-04-01)". */
+	/* A stable kernel of Debian keeps "6.1.0" as its release: "#1 SMP Debian 6.1.170-1". */
 	if (debian)
 		refine(version, debian + strlen("Debian "));
 	else if (strstr(name->version, "Ubuntu"))

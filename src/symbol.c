@@ -189,7 +189,7 @@ static void describe_winner(const struct dl_phdr_info *module, const ElfW(Phdr) 
 		symbol->size = RSEQ_OWN_AREA_SIZE;
 	} else if (definition && definition->st_value == offset) {
 		symbol->origin = RSEQ_AREA_INTERPOSED;
-		symbol->size = definition->st_size < 4096 ? (unsigned int)definition->st_size : 4096;
+		symbol->size = (unsigned int)definition->st_size;
 	} else {
 		symbol->origin = RSEQ_AREA_ASSUMED;
 		symbol->size = RSEQ_ABI_ORIG_SIZE;

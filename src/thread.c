@@ -244,7 +244,7 @@ bool rseq_available(unsigned int query)
 			return false;
 		if (rseq_thread_registered())
 			return true;
-		/* These flags are no registration: EINVAL is the kernel's answer, if it knows any. */
+		/* No such flags: EINVAL is the answer of a kernel that knows the call. */
 		available = sys_rseq(NULL, 0, -1, 0) && errno == EINVAL;
 		errno = saved_errno;
 		return available;

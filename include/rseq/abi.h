@@ -61,7 +61,7 @@ struct rseq_abi_cs {
 	uint32_t flags;			/* enum rseq_abi_cs_flags, 0 */
 	uint64_t start_ip;
 	uint64_t post_commit_offset;	/* bytes from start_ip past the commit instruction */
-	uint64_t abort_ip;		/* outside of the section, the signature 4 bytes before it */
+	uint64_t abort_ip;		/* outside of the section, behind a signature */
 } __attribute__((aligned(4 * sizeof(uint64_t))));
 
 /*

@@ -19,7 +19,7 @@ RSEQ_BEGIN_DECLS
 enum rseq_owner {
 	RSEQ_OWNER_NONE = 0,
 	RSEQ_OWNER_LIBC = 1,
-	RSEQ_OWNER_LIBRSEQ = 2,		/* this library, at rseq_register_current_thread() or lazily */
+	RSEQ_OWNER_LIBRSEQ = 2,		/* this library, when asked or at the first use */
 	RSEQ_OWNER_SHARED = 3,		/* another module, with the area that this library uses */
 	RSEQ_OWNER_FOREIGN = 4,		/* another module, with an area of its own */
 };
@@ -43,8 +43,8 @@ enum rseq_area_origin {
 	RSEQ_AREA_NONE = 0,		/* rseq is off */
 	RSEQ_AREA_LIBC = 1,
 	RSEQ_AREA_LIBRSEQ = 2,		/* __rseq_abi of this library */
-	RSEQ_AREA_INTERPOSED = 3,	/* __rseq_abi of another module, size read from its symbol */
-	RSEQ_AREA_ASSUMED = 4,		/* __rseq_abi of another module, no symbol to read: 32 bytes */
+	RSEQ_AREA_INTERPOSED = 3,	/* __rseq_abi of another module, with its size */
+	RSEQ_AREA_ASSUMED = 4,		/* the same, size not known: 32 bytes */
 };
 
 /* How the kernel treats the area, which follows from the registered length. Values are stable. */
@@ -66,8 +66,8 @@ enum rseq_feature {
 enum rseq_kernel_bug {
 	RSEQ_KERNEL_BUG_CLONE_VM = 1 << 0,	/* before 5.4.18; rseq is refused */
 	RSEQ_KERNEL_BUG_STALE_CPU_ID = 1 << 1,	/* before 5.7.10; rseq is refused */
-	RSEQ_KERNEL_BUG_KVM = 1 << 2,		/* before 5.14.9; told, matters to KVM_RUN threads */
-	RSEQ_KERNEL_BUG_MEMBARRIER = 1 << 3,	/* before 6.12.54; membarrier fences are not used */
+	RSEQ_KERNEL_BUG_KVM = 1 << 2,		/* before 5.14.9; only told, concerns KVM_RUN */
+	RSEQ_KERNEL_BUG_MEMBARRIER = 1 << 3,	/* before 6.18; membarrier fences are not used */
 	RSEQ_KERNEL_BUG_ARM64_ABORT = 1 << 4,	/* 6.19 to 7.0.13 on arm64; rseq is refused */
 	RSEQ_KERNEL_BUG_MM_CID = 1 << 5,	/* 6.19 to 7.1.2; mm_cid is not used */
 };
@@ -94,7 +94,7 @@ struct rseq_info {
 	 * is off, or the area is this library's own because __rseq_abi is no use.
 	 */
 	const char *area_module;
-	unsigned int length;		/* length that this library registers, bytes; 0 when it does not */
+	unsigned int length;		/* that this library would register, bytes; 0: none */
 	int disabled;			/* LIBRSEQ_DISABLE is set */
 	unsigned int other_definitions;	/* modules beside this one that define __rseq_abi */
 

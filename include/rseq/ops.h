@@ -29,6 +29,10 @@
 
 RSEQ_BEGIN_DECLS
 
+/* The text of a section is longer than the strings that ISO C promises. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+
 /* Both architectures have rseq_load_add_load_load_add_store__ptr(). */
 #define rseq_arch_has_load_add_load_load_add_store	1
 
@@ -306,6 +310,8 @@ differs:
 	return 1;
 #undef RSEQ_OP
 }
+
+#pragma GCC diagnostic pop
 
 RSEQ_END_DECLS
 

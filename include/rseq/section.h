@@ -68,7 +68,8 @@
 #if !defined(RSEQ_SIG) || !defined(RSEQ_ASM_SIGNATURE) || !defined(RSEQ_ASM_AREA) || \
 	!defined(RSEQ_ASM_AREA_FIELD) || !defined(RSEQ_ASM_CLOBBERS) || \
 	!defined(RSEQ_ASM_COPY_CLOBBERS) || !defined(RSEQ_ASM_VALUE) || \
-	!defined(RSEQ_ASM_ADDEND) || !defined(RSEQ_ASM_AT) || !defined(RSEQ_ASM_ARM) || !defined(RSEQ_ASM_JUMP) || \
+	!defined(RSEQ_ASM_ADDEND) || !defined(RSEQ_ASM_AT) || \
+	!defined(RSEQ_ASM_ARM) || !defined(RSEQ_ASM_JUMP) || \
 	!defined(RSEQ_ASM_EXIT_LABEL) || !defined(RSEQ_ASM_EXIT) || \
 	!defined(RSEQ_ASM_EXITS) || !defined(RSEQ_ASM_CHECK_REGISTERED) || \
 	!defined(RSEQ_ASM_CHECK_ID) || !defined(RSEQ_ASM_INDEX) || \
@@ -120,11 +121,11 @@
 	".popsection\n\t"
 
 /*
- * Stands before an instruction whose store is no commit, and tells tools so. The section is not
- * loaded. Names are unique within a critical section.
+ * Stands before an instruction whose store is no commit, and tells tools so. Names are unique
+ * within a critical section.
  */
 #define RSEQ_ASM_SCRATCH(name)							\
-	".pushsection __rseq_scratch, \"?\"\n\t"				\
+	".pushsection __rseq_scratch, \"aw?\"\n\t"				\
 	".quad .Lrseq_scratch_" name "_%=\n\t"					\
 	".popsection\n"								\
 	".Lrseq_scratch_" name "_%=:\n\t"

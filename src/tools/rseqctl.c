@@ -12,7 +12,7 @@ static const struct subcommand {
 	const char *name, *arguments, *purpose;
 	int (*run)(int argc, char **argv);
 } subcommands[] = {
-	{ "info", "[--json] [--pid N]",
+	{ "info", "[--json] [--no-register | --pid N]",
 	  "tell what kernel, libc and librseq offer this process, or another", rseqctl_info },
 	{ "verify", "[--json] [--profile=NAME] FILE...",
 	  "check the critical sections in executables, libraries and objects", rseqctl_verify },

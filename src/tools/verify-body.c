@@ -101,7 +101,7 @@ static bool in_area(const struct critical_section *section, const struct memory_
 
 	if (!section->armed || !same_base(memory, &section->area))
 		return false;
-	offset = memory->displacement - section->area.displacement;
+	offset = offset_from(memory, &section->area);
 	return offset > -AREA_BEFORE - (memory->size ? memory->size : 1) && offset < AREA_AFTER;
 }
 

@@ -32,6 +32,7 @@ enum set {
 	SET_CPU_ID,			/* computed from the id, which is cpu_id */
 	SET_DIFFERENCE,			/* computed from the id by subtraction */
 	SET_DERIVED,			/* ... or loaded from where that points to */
+	SET_WRITTEN,			/* written since the start */
 	SET_LOADED,			/* ... the last for each operand: those that were loaded */
 	NR_SETS
 };
@@ -65,7 +66,7 @@ struct flow {
 
 static bool reads_area_id(const struct critical_section *section, const struct insn *insn)
 {
-	int64_t offset = insn->memory.displacement - section->area.displacement;
+	int64_t offset = offset_from(&insn->memory, &section->area);
 
 	return section->armed && same_base(&insn->memory, &section->area) &&
 		(offset == OFFSET_CPU_ID || offset == OFFSET_NODE_ID || offset == OFFSET_MM_CID);
@@ -85,8 +86,8 @@ static bool reads_id(const struct flow *flow, const struct insn *insn, const str
 /* Of an instruction that reads the id. Which one another base leads to is not known. */
 static bool reads_cpu_id(const struct flow *flow, const struct insn *insn)
 {
-	return flow->other_base || insn->memory.displacement -
-		flow->section->area.displacement == OFFSET_CPU_ID;
+	return flow->other_base ||
+		offset_from(&insn->memory, &flow->section->area) == OFFSET_CPU_ID;
 }
 
 /*
@@ -178,6 +179,7 @@ static void pass(struct flow *flow, const struct insn *insn, struct facts *facts
 	put(facts, SET_CPU_ID, insn->writes, cpu_id);
 	put(facts, SET_DIFFERENCE, insn->writes, difference);
 	put(facts, SET_DERIVED, insn->writes, derived);
+	put(facts, SET_WRITTEN, insn->writes, true);
 	if (!(insn->flags & INSN_SETS_FLAGS))
 		return;
 	put(facts, SET_TRUTHS, FLAGS_CPU_ID, cpu_id || (kept && flags_cpu_id));
@@ -277,8 +279,8 @@ static bool overlaps_any(const struct flow *flow, uint64_t bits,
 	for (i = 0; i < flow->nr_operands; i++) {
 		other = &flow->operands[i];
 		if ((bits >> i & 1) && same_base(other, memory) &&
-		    memory->displacement < other->displacement + other->size &&
-		    other->displacement < memory->displacement + memory->size)
+		    offset_from(memory, other) < other->size &&
+		    offset_from(other, memory) < memory->size)
 			return true;
 	}
 	return false;
@@ -340,6 +342,31 @@ static void check_order(struct flow *flow)
 				 "a store that the read of the id does not precede");
 }
 
+/* What the section takes from before it must be there for another try. */
+static void check_inputs(struct flow *flow)
+{
+	struct critical_section *section = flow->section;
+	const struct insn *insn;
+	uint64_t inputs = 0;
+	char text[MAX_TEXT];
+	size_t i;
+
+	for (i = 0; i < section->nr_insns; i++) {
+		insn = &section->insns[i];
+		if (flow->before[i].reached && !(insn->flags & INSN_CLEARS))
+			inputs |= insn->reads & ~flow->before[i].sets[SET_WRITTEN];
+	}
+	for (i = 0; i < section->nr_insns; i++) {
+		insn = &section->insns[i];
+		if (!(insn->writes & inputs) || !flow->before[i].reached)
+			continue;
+		decode_text(&flow->verifier->decoder, insn->address, text, sizeof(text));
+		complain(flow->verifier, section, CHECK_MODIFIED_INPUT, insn->address,
+			 "the section changes a register that it takes from before: %s", text);
+		return;
+	}
+}
+
 void verify_flow(struct verifier *verifier, struct critical_section *section)
 {
 	struct flow flow = { .verifier = verifier, .section = section };
@@ -360,6 +387,7 @@ void verify_flow(struct verifier *verifier, struct critical_section *section)
 	else if (section->armed)
 		complain(verifier, section, CHECK_NO_CPU_CHECK, section->start,
 			 "cpu_id, mm_cid or node_id is not read inside the section");
+	check_inputs(&flow);
 	if (section->commit)
 		check_commit(&flow, &section->insns[section->nr_insns - 1],
 			     &flow.before[section->nr_insns - 1]);

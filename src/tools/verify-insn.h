@@ -95,6 +95,11 @@ void decode_text(const struct decoder *decoder, uint64_t address, char *text, si
 
 /* Whether both operands are computed alike, size and displacement apart. */
 bool same_base(const struct memory_operand *a, const struct memory_operand *b);
+/* How far a stands behind b, if they have the same base. Addresses may be anything: no overflow. */
+static inline int64_t offset_from(const struct memory_operand *a, const struct memory_operand *b)
+{
+	return (int64_t)((uint64_t)a->displacement - (uint64_t)b->displacement);
+}
 static inline uint64_t address_registers(const struct memory_operand *memory)
 {
 	return REGISTER_BIT(memory->base) | REGISTER_BIT(memory->index);

@@ -108,7 +108,8 @@ static void read_memory_operand(const cs_insn *decoded, const cs_x86_op *operand
 	if (operand->mem.segment == X86_REG_FS || operand->mem.segment == X86_REG_GS)
 		memory->segment = SEGMENT_CODE(operand->mem.segment);
 	if (operand->mem.base == X86_REG_RIP || operand->mem.base == X86_REG_EIP)
-		memory->displacement += (int64_t)(decoded->address + decoded->size);
+		memory->displacement = (int64_t)((uint64_t)operand->mem.disp + decoded->address +
+						 decoded->size);
 }
 
 static void find_memory(const cs_insn *decoded, struct insn *insn)

@@ -49,6 +49,23 @@ run() { # program, arguments
 	complain "$*"
 }
 
+# It compares its counts with those of one thread: with rseq, without, and with somebody else's
+# __rseq_abi of the wrong size or alignment in the way.
+run_histogram() { # program, linkage
+	local size align
+	run "$1" -q -m all "$root/include"
+	LIBRSEQ_DISABLE=1 run "$1" -q -m rseq "$root/include"
+	[ "$2" = shared ] && [ -z "${RSEQ_EMULATOR-}" ] || return
+	for size in 20 32 64 256; do
+		for align in 8 64; do
+			build area.so "${cc[@]}" -shared -fPIC -DAREA_SIZE=$size \
+				-DAREA_ALIGN=$align "$source/tests/negotiate/area.c" || return
+			LD_PRELOAD=$programs/area.so GLIBC_TUNABLES=glibc.pthread.rseq=0 \
+				run "$1" -q -m rseq "$root/include"
+		done
+	done
+}
+
 build() { # program, compiler and its arguments
 	local program=$1
 	shift
@@ -65,7 +82,7 @@ try() { # name of the linkage, option for pkg-config, option for the compiler
 		# shellcheck disable=SC2086
 		build "$program" "${cc[@]}" -std=gnu11 $warnings "$example" "${flags[@]}" || continue
 		case $program in
-		histogram*) run "$programs/$program" -q -m all "$root/include" ;;
+		histogram-*) run_histogram "$programs/$program" "$linkage" ;;
 		*) run "$programs/$program" ;;
 		esac
 	done

@@ -5,6 +5,7 @@
  *
  *	-DAREA_SIZE=bytes -DAREA_ALIGN=bytes
  *	-DAREA_ATTRIBUTES=weak		how the symbol is bound
+ *	-DAREA_STARTS_AT=number		cpu_id of a new thread, -1 where none is given
  *	-DAREA_REGISTERS=length		a constructor registers the area of the initial thread
  *	-DAREA_SCRIBBLES		cpu_id_start gets a value of the neighbour's own, now and
  *					then, as one allocator does it
@@ -20,6 +21,10 @@
 # define AREA_ATTRIBUTES
 #endif
 
+#ifndef AREA_STARTS_AT
+# define AREA_STARTS_AT	-1
+#endif
+
 #if defined(__x86_64__)
 # define SIGNATURE	0x53053053
 #elif defined(__aarch64__)
@@ -33,7 +38,7 @@ struct area {
 
 extern __thread struct area __rseq_abi;
 __attribute__((aligned(AREA_ALIGN), AREA_ATTRIBUTES))
-__thread struct area __rseq_abi = { { 0, (uint32_t)-1 } };
+__thread struct area __rseq_abi = { { 0, (uint32_t)AREA_STARTS_AT } };
 
 #ifdef AREA_REGISTERS
 __attribute__((constructor)) static void register_area(void)

@@ -61,6 +61,19 @@ for size in 20 32 64 256; do
 	done
 done
 
+# An area in which every thread looks registered, on some CPU, before it is.
+for start in 0 1; do
+	for size in 32 64 256; do
+		link_library "$library" $size 64 '' -DAREA_STARTS_AT=$start &&
+			try "library with $size bytes that start with CPU $start" \
+				"$ignored other_definitions=1" \
+				env "$libc_off" LD_PRELOAD="$library" "$worker" report
+		link_program "$program" $size 64 '' -L"$RSEQ_LIBDIR" -lrseq -DAREA_STARTS_AT=$start &&
+			try "program with $size bytes that start with CPU $start" \
+				"$ignored other_definitions=1" env "$libc_off" "$program" report
+	done
+done
+
 # In a static program nobody can ask for the symbol's size: 32 bytes are what all areas have.
 if [ -e "$RSEQ_LIBDIR/librseq.a" ]; then
 	assumed="$(expect_own 32 "$feature_size") origin=assumed area_size=32 length=32"

@@ -183,8 +183,8 @@ static void *borrow_from_unknown_thread(void *argument)
 	borrowed.with_add = !rseq_thread_registered();
 	check_parent(false);
 	borrowed.with_add = false;
-	/* And the thread may still be registered, by a section's slow path and by a call. */
-	add(1);
+	/* The thread may still be registered: a section's slow path did it, and a call can. */
+	check(rseq_thread_registered());
 	check(!rseq_register_current_thread());
 	check(rseq_thread_registered());
 	return argument;

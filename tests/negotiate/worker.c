@@ -153,7 +153,7 @@ static void *count(void *argument)
 		rseq_counter_add(counting->counter, 3);
 		if (disturb && i % 64 == 0) {
 			disturb(rseq_get_abi());
-			check((int)rseq_cpu_start() < rseq_get_max_nr_cpus());
+			check(rseq_cpu_start() < (unsigned int)rseq_get_max_nr_cpus());
 		}
 	}
 	info = worker_info();

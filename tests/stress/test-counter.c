@@ -18,25 +18,19 @@
 
 #define NR_THREADS	64
 #define MAX_CPUS	2
-#define NR_GROUPS	16
-#define NR_COUNTERS	(1U << 16)
+#define NR_COUNTERS	4
 #define MAX_SECONDS	86400
 
-/* Adds between two looks at the flag that ends it all, and the rounds of a thread's life. */
-#define ADDS_PER_ROUND	256U
+/* Turns between two looks at the flag that ends it all, and the rounds of a thread's life. */
+#define TURNS_PER_ROUND	64
 #define ROUNDS_PER_LIFE	2048
 
-/*
- * In random order: words that are not in the cache keep a thread waiting in the middle of its
- * section, which is short, so that more of what disturbs it comes there. A counter's group is its
- * number modulo NR_GROUPS.
- */
 static struct rseq_counter *counters[NR_COUNTERS];
 static struct storm *storm;
 static bool stop;
 
 /* What was added, by threads that are over. */
-static intptr_t expected[NR_GROUPS];
+static intptr_t expected[NR_COUNTERS];
 static unsigned long nr_lives, nr_without;
 
 static __thread volatile intptr_t handler_adds;
@@ -61,14 +55,19 @@ static void go_without_rseq(void)
 		__atomic_fetch_add(&nr_without, 1, __ATOMIC_RELAXED);
 }
 
-static void add_one_round(unsigned int round, intptr_t *sums)
+/* Few counters, for collisions; several in turn, as one alone is rarely hit inside its section. */
+static void add_one_round(intptr_t *sums)
 {
-	const unsigned int first = round * ADDS_PER_ROUND % NR_COUNTERS;
-
-	for (unsigned int i = first; i < first + ADDS_PER_ROUND; i++)
-		rseq_counter_add(counters[i], (intptr_t)(i % NR_GROUPS) - 5);
-	for (int group = 0; group < NR_GROUPS; group++)
-		sums[group] += (group - 5) * (intptr_t)(ADDS_PER_ROUND / NR_GROUPS);
+	for (int i = 0; i < TURNS_PER_ROUND; i++) {
+		rseq_counter_inc(counters[0]);
+		rseq_counter_dec(counters[1]);
+		rseq_counter_add(counters[2], i);
+		rseq_counter_add(counters[3], -7);
+	}
+	sums[0] += TURNS_PER_ROUND;
+	sums[1] -= TURNS_PER_ROUND;
+	sums[2] += TURNS_PER_ROUND * (TURNS_PER_ROUND - 1) / 2;
+	sums[3] -= 7 * TURNS_PER_ROUND;
 }
 
 /* Threads without rseq add slowly: most of the time is for those whose sections it is about. */
@@ -86,7 +85,7 @@ static void make_room(unsigned int round)
 static void *live(void *argument)
 {
 	unsigned int index = *(unsigned int *)argument;
-	intptr_t sums[NR_GROUPS] = { 0 };
+	intptr_t sums[NR_COUNTERS] = { 0 };
 
 	if (index % 2)
 		go_without_rseq();
@@ -96,13 +95,13 @@ static void *live(void *argument)
 	for (unsigned int round = 0; round < ROUNDS_PER_LIFE; round++) {
 		if (__atomic_load_n(&stop, __ATOMIC_RELAXED))
 			break;
-		add_one_round(round + index * 37, sums);
+		add_one_round(sums);
 		make_room(round);
 	}
 	storm_leave(storm, index);
 	sums[0] += handler_adds;
-	for (int group = 0; group < NR_GROUPS; group++)
-		__atomic_fetch_add(&expected[group], sums[group], __ATOMIC_RELAXED);
+	for (int i = 0; i < NR_COUNTERS; i++)
+		__atomic_fetch_add(&expected[i], sums[i], __ATOMIC_RELAXED);
 	__atomic_fetch_add(&nr_lives, 1, __ATOMIC_RELAXED);
 	return NULL;
 }
@@ -123,16 +122,15 @@ static void *keep_alive(void *argument)
 
 static int check(void)
 {
-	intptr_t sums[NR_GROUPS] = { 0 };
 	int wrong = 0;
 
-	for (unsigned int i = 0; i < NR_COUNTERS; i++)
-		sums[i % NR_GROUPS] += rseq_counter_sum(counters[i]);
-	for (int group = 0; group < NR_GROUPS; group++) {
-		if (sums[group] == expected[group])
+	for (int i = 0; i < NR_COUNTERS; i++) {
+		intptr_t sum = rseq_counter_sum(counters[i]);
+
+		if (sum == expected[i])
 			continue;
-		printf("group %d: %jd instead of %jd\n", group, (intmax_t)sums[group],
-		       (intmax_t)expected[group]);
+		printf("counter %d: %jd instead of %jd\n", i, (intmax_t)sum,
+		       (intmax_t)expected[i]);
 		wrong = 1;
 	}
 	return wrong;
@@ -180,24 +178,6 @@ static void keep_to_few_cpus(void)
 	support_release(&cpus);
 }
 
-static bool create_counters(void)
-{
-	uint64_t random = 1;
-
-	for (unsigned int i = 0; i < NR_COUNTERS; i++) {
-		struct rseq_counter *counter = rseq_counter_create();
-		unsigned int other;
-
-		if (!counter)
-			return false;
-		random = random * 6364136223846793005 + 1442695040888963407;
-		other = (unsigned int)((random >> 33) % (i + 1));
-		counters[i] = counters[other];
-		counters[other] = counter;
-	}
-	return true;
-}
-
 static int run(void)
 {
 	static unsigned int indices[NR_THREADS];
@@ -206,8 +186,11 @@ static int run(void)
 	int nr_keepers = 0;
 
 	keep_to_few_cpus();
-	if (!create_counters())
-		return 1;
+	for (int i = 0; i < NR_COUNTERS; i++) {
+		counters[i] = rseq_counter_create();
+		if (!counters[i])
+			return 1;
+	}
 	storm = storm_start(STORM_ALL, NR_THREADS, add_in_signal);
 	if (!storm)
 		return 1;

@@ -42,7 +42,7 @@ static void test_accessors(void)
 	area.cpu_id = (uint32_t)RSEQ_ABI_CPU_ID_REGISTRATION_FAILED;
 	check(rseq_current_cpu_raw() == -2);
 	check(rseq_cpu_start() == 0);
-	check((int)rseq_current_cpu() < rseq_get_max_nr_cpus());
+	check(rseq_current_cpu() < (uint32_t)rseq_get_max_nr_cpus());
 	check(!rseq_thread_registered());
 	check(!rseq_node_id_available());
 	area.rseq_cs.arch.ptr = 1;

@@ -82,8 +82,9 @@ static void test_layout(void)
 
 static void test_registration(void)
 {
+	const uint32_t nr_cpus = (uint32_t)max_nr_cpus();
 	struct rseq_abi *area = rseq_get_abi();
-	uint32_t cpu, node;
+	uint32_t node;
 
 	check(*flags == 0);
 	check((char *)area == (char *)rseq_thread_pointer() + *offset);
@@ -101,15 +102,14 @@ static void test_registration(void)
 	check(register_thread() == 0);
 	check(*size >= 20);
 	check(rseq_current_cpu_raw() >= 0);
-	cpu = rseq_current_cpu();
-	check((int)cpu < max_nr_cpus());
-	check((int)rseq_cpu_start() < max_nr_cpus());
+	check(rseq_current_cpu() < nr_cpus);
+	check(rseq_cpu_start() < nr_cpus);
 	if (rseq_node_id_available()) {
 		node = rseq_current_node_id();
 		check(*size >= rseq_offsetofend(struct rseq_abi, node_id) && node < 1024);
 	}
 	if (rseq_mm_cid_available())
-		check((int)rseq_current_mm_cid() < max_nr_cpus());
+		check(rseq_current_mm_cid() < nr_cpus);
 	rseq_clear_rseq_cs();
 	check(area->rseq_cs.arch.ptr == 0);
 	rseq_prepare_unload();

@@ -264,6 +264,43 @@ static void test_another_thread(void **state)
 	rseq_unregister_current_thread();
 }
 
+/* A thread with rseq comes to the slow path when its section was aborted, and for nothing else. */
+static void test_aborts(void **state)
+{
+	struct rseq_counter *counter = rseq_counter_create();
+	struct rseq_info before, with, without;
+
+	(void)state;
+	assert_non_null(counter);
+	rseq_register_current_thread();
+	get(&before);
+	if (before.reason != RSEQ_REASON_NONE) {
+		rseq_counter_destroy(counter);
+		print_message("rseq does not work here: %s\n", rseq_reason_string(before.reason));
+		skip();
+	}
+	for (int i = 0; i < 10; i++)
+		rseq_counter_add_slow(counter, 1);
+	get(&with);
+	assert_true(with.aborts >= before.aborts + 10);
+	assert_true(with.aborts < before.aborts + 1000);
+
+	assert_int_equal(support_sys_rseq(rseq_get_abi(), before.registered_length,
+					  RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG), 0);
+	rseq_register_current_thread();
+	rseq_unregister_current_thread();
+	if (rseq_thread_registered())
+		rseq_unregister_current_thread();
+	assert_false(rseq_thread_registered());
+	get(&with);
+	for (int i = 0; i < 10; i++)
+		rseq_counter_add_slow(counter, 1);
+	get(&without);
+	assert_int_equal(without.aborts, with.aborts);
+	assert_int_equal(rseq_counter_sum(counter), 20);
+	rseq_counter_destroy(counter);
+}
+
 static void test_reason_strings(void **state)
 {
 	const char *unknown = rseq_reason_string(NR_REASONS);
@@ -296,6 +333,7 @@ static int run_group(void)
 		cmocka_unit_test(test_thread_fields),
 		cmocka_unit_test(test_another_thread),
 		cmocka_unit_test(test_reason_strings),
+		cmocka_unit_test(test_aborts),
 	};
 
 	return cmocka_run_group_tests(info, NULL, NULL);

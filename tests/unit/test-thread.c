@@ -235,6 +235,7 @@ static void test_unregistered_by_somebody(void **state)
 
 static void test_pinned(void **state)
 {
+	const unsigned int max_nr_cpus = (unsigned int)rseq_get_max_nr_cpus();
 	struct support_cpus cpus;
 
 	(void)state;
@@ -256,8 +257,8 @@ static void test_pinned(void **state)
 	}
 	assert_int_equal(support_release(&cpus), 0);
 	for (int i = 0; i < 1000; i++) {
-		assert_true((int)rseq_current_cpu() < rseq_get_max_nr_cpus());
-		assert_true((int)rseq_cpu_start() < rseq_get_max_nr_cpus());
+		assert_true(rseq_current_cpu() < max_nr_cpus);
+		assert_true(rseq_cpu_start() < max_nr_cpus);
 		sched_yield();
 	}
 	rseq_unregister_current_thread();
@@ -280,7 +281,7 @@ static void test_fields(void **state)
 	assert_true(info.features & RSEQ_FEATURE_CPU_ID);
 	for (int i = 0; i < 1000; i++) {
 		if (rseq_mm_cid_available())
-			assert_true((int)rseq_current_mm_cid() < rseq_get_max_nr_cpus());
+			assert_true(rseq_current_mm_cid() < (unsigned int)rseq_get_max_nr_cpus());
 		else
 			assert_int_equal(rseq_current_mm_cid(), (uint32_t)-1);
 		sched_yield();
@@ -359,7 +360,7 @@ static void test_pairs_in_signal_handler(void **state)
 {
 	struct sigaction action = { .sa_handler = register_pair, .sa_flags = SA_RESTART };
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN };
-	const struct itimerspec often = { { 0, 30000 }, { 0, 30000 } };
+	const struct itimerspec often = { { 0, 100000 }, { 0, 100000 } };
 	int failures = 0, left_over = 0, lost = 0;
 	timer_t timer;
 

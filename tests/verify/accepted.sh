@@ -17,7 +17,8 @@ count_sections() {
 	}
 }
 
-# compile OPTION...: library.c to $work/file; a compiler or linker that lacks the option is no error.
+# compile OPTION...: library.c to $work/file. A compiler or linker that lacks the option is no
+# error.
 compile() {
 	label="$compiler $*"
 	$compiler -std=gnu11 -I"$includes" "$sources/library.c" "$@" -o "$work/file" \

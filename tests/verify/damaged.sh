@@ -6,7 +6,7 @@
 # shellcheck source=/dev/null disable=SC2086,SC2154
 . "${top_srcdir:-$(dirname "$0")/../..}/tests/verify/common.sh"
 
-copies=${FUZZ_COPIES:-300}
+copies=${FUZZ_COPIES:-100}
 fuzz=${FUZZ:-${top_builddir:-../..}/tests/verify/fuzz}
 
 damage() { # name

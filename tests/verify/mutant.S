@@ -20,8 +20,8 @@
 # define CHECK_REGISTERED	cmpl $0, AREA(4); jl .Lleave
 # define CHECK_ELSEWHERE	cmpl %edx, %fs:4(%r8); jne .Lleave
 # define CHECK_OUTSIDE	cmpl %edx, %eax; jne .Lleave
-# define INDEX		movslq AREA(4), %rax; leaq (%rdi, %rax, 8), %rdi
-# define INDEX_SCALED	imull $64, AREA(4), %eax; leaq (%rdi, %rax), %rdi
+# define INDEX		movslq AREA(4), %rax; leaq (%r8, %rax, 8), %rdi
+# define INDEX_SCALED	imull $64, AREA(4), %eax; leaq (%r8, %rax), %rdi
 # define LIMIT_SIGN	js .Lleave
 # define LIMIT		testl %eax, %eax; js .Lleave
 # define LOAD_HEAD	movq HEAD, %r10; testq %r10, %r10; jz .Lleave
@@ -34,6 +34,8 @@
 # define STORE_LOCAL	movq %r10, 8(%rsp)
 # define STORE_AREA	movq $0, AREA(8)
 # define PUSH		pushq %r10
+# define MODIFY		incq %rsi
+# define MODIFY_SCRATCH	xorl %r11d, %r11d; incq %r11
 # define JUMP(label)	jmp label
 # define JUMP_IF(label)	jz label
 # define CALL		call .Lleave
@@ -60,7 +62,7 @@
 # define CHECK_REGISTERED	ldr w17, AREA(4); tbnz w17, #31, .Lleave
 # define CHECK_ELSEWHERE	ldr w17, [x4, #4]; sub w17, w17, w2; cbnz w17, .Lleave
 # define CHECK_OUTSIDE	cmp w5, w2; b.ne .Lleave
-# define INDEX		ldrsw x16, AREA(4); add x0, x0, x16, lsl #3
+# define INDEX		ldrsw x16, AREA(4); add x0, x6, x16, lsl #3
 # define LIMIT		tbnz w16, #31, .Lleave
 # define LOAD_HEAD	ldr x10, HEAD; cbz x10, .Lleave
 # define TAKE_OLD_HEAD	mov x10, x9
@@ -71,6 +73,8 @@
 # define STORE_STRING	stxr w11, x10, HEAD
 # define STORE_LOCAL	str x10, [sp, #8]
 # define STORE_AREA	str xzr, AREA(8)
+# define MODIFY		add x1, x1, #1
+# define MODIFY_SCRATCH	mov x11, #0; add x11, x11, #1
 # define PUSH		str x10, [sp, #-16]!
 # define JUMP(label)	b label
 # define JUMP_IF(label)	b.eq label

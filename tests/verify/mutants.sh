@@ -6,7 +6,8 @@
 #   - a clobbered register, flag or memory that the C statement does not name: the code is the same
 #     as that of a statement that does;
 #   - inputs that an aborted try has changed: whether a retry takes them from elsewhere is decided
-#     in C, outside the section;
+#     in C, outside the section. That a section changes what it takes from before, --profile=strict
+#     says (modified-input);
 #   - a value read before the section and trusted inside (ABA), in general. Where the word that the
 #     commit replaces is not read inside at all, --profile=strict says so (commit-not-read).
 # A post_commit_ip that comes too late is found if anything follows the commit, be it a nop.
@@ -38,6 +39,8 @@ mutant() {
 }
 
 all_mutants() {
+	local inner_stub='OPCODE; .long SIGNATURE; .Linner: JUMP(.Lleave)'
+
 	mutant none -p strict
 
 	# The descriptor.
@@ -49,8 +52,7 @@ all_mutants() {
 	mutant bad-range LENGTH=-1
 	mutant overlap 'MORE_DESCRIPTORS=.long 0, 0; .quad .Lmiddle, .Lend - .Lmiddle, .Labort'
 	mutant overlap 'MORE_DESCRIPTORS=.long 0, 0; .quad .Lstart, .Lend - .Lstart, .Labort'
-	mutant abort-inside 'INSERT=JUMP(.Lover); OPCODE; .long SIGNATURE; .Linner: JUMP(.Lleave); .Lover:' \
-		ABORT=.Linner
+	mutant abort-inside ABORT=.Linner "INSERT=JUMP(.Lover); $inner_stub; .Lover:"
 	mutant abort-inside ABORT=.Lother_start
 	mutant bad-abort ABORT=.Ldata
 	mutant bad-abort STUB=NO_INSTRUCTION
@@ -100,7 +102,8 @@ all_mutants() {
 	mutant unregistered-cid -p strict 'CHECK=CHECK_FIELD(20)'
 	mutant unregistered-cid -p strict 'CHECK=CHECK_FIELD(24)'
 	mutant none -p strict 'CHECK=CHECK_REGISTERED; CHECK_FIELD(24)'
-	mutant unregistered-cid -p strict 'CHECK=JUMP_IF(.Lx); CHECK_REGISTERED; .Lx: CHECK_FIELD(24)'
+	mutant unregistered-cid -p strict \
+		'CHECK=JUMP_IF(.Lx); CHECK_REGISTERED; .Lx: CHECK_FIELD(24)'
 	mutant store-before-check CHECK=NOTHING 'NEXT=LOAD_NEXT; CHECK_FIELD(4)'
 	mutant store-before-check 'CHECK=JUMP_IF(.Lmiddle); CHECK_FIELD(4)'
 	mutant unguarded-commit CHECK=CHECK_INVERTED
@@ -131,6 +134,10 @@ all_mutants() {
 	mutant stack-write INSERT=STORE_LOCAL
 	mutant stack-write COMMIT=STORE_LOCAL
 	mutant none -p strict PREPARE=STORE_LOCAL
+	mutant none INSERT=MODIFY
+	mutant modified-input -p strict INSERT=MODIFY
+	mutant modified-input -p strict INSERT='JUMP_IF(.Lx); MODIFY; .Lx:'
+	mutant none -p strict INSERT=MODIFY_SCRATCH
 	mutant area-write INSERT=STORE_AREA
 	mutant area-write PREPARE=STORE_AREA
 	mutant jump-in 'OUTSIDE=JUMP(.Lcommit)'
@@ -171,13 +178,33 @@ linked_mutants() {
 	fi
 	label="$compiler: descriptors that nothing relocates"
 	if $compiler -shared -nostdlib "$sources/mutant.S" -o "$work/whole" 2>"$work/errors" &&
-			"$($compiler -print-prog-name=objcopy)" --remove-section=.rela.dyn "$work/whole" "$work/mutant" \
-			2>"$work/errors"; then
+			"$($compiler -print-prog-name=objcopy)" --remove-section=.rela.dyn \
+			"$work/whole" "$work/mutant" 2>"$work/errors"; then
 		expect 0 '2 sections, 0 violations' "$work/whole"
 		expect 1 '[unrelocated]' "$work/mutant"
 	else
 		echo "left out: $label: $(head -n 1 "$work/errors")"
 	fi
+}
+
+# The library's own operations, broken by the switch of the abort test, which finds the rest.
+library_mutants() {
+	local subjects=$sources/../abort/subjects.c number switch
+	local found=(- no-cpu-check arming-not-adjacent no-cpu-check bad-signature - commit-not-last
+		commit-not-last modified-input bad-flags abort-inside two-commits -)
+	[ -e "$subjects" ] || { echo "left out: no $subjects"; return; }
+	for number in "${!found[@]}"; do
+		switch=-DMUTANT=$number
+		[ "$number" != 0 ] || switch=-UMUTANT
+		label="$compiler: the library's mutant $number"
+		$compiler -std=gnu11 -O2 -I"$includes" -I"$sources/.." -I"$sources/../abort" \
+			$switch -c "$subjects" -o "$work/mutant.o" || { fail "$label"; continue; }
+		case $number:${found[number]} in
+		0:-) expect 0 ' sections, 0 violations' --profile=strict "$work/mutant.o" ;;
+		*:-) ;;
+		*) expect 1 "[${found[number]}]" --profile=strict "$work/mutant.o" ;;
+		esac
+	done
 }
 
 for arch in x86_64 aarch64; do
@@ -187,6 +214,7 @@ for arch in x86_64 aarch64; do
 	for compiler in "${compilers[@]:0:1}"; do
 		all_mutants
 		linked_mutants
+		library_mutants
 	done
 done
 finish

@@ -15,11 +15,25 @@ is_candidate() {
 	esac
 }
 
+# The one check that a file is known to fail, with a reason.
+known_failure() {
+	case $1 in
+	# Its threads are bound to a CPU, so that its section does without the CPU's number.
+	tests/vm/probe) echo unguarded-commit ;;
+	esac
+}
+
 mapfile -t built < <(find src doc tests -type f ! -path '*mutant*' \
 	\( -name '*.a' -o -name '*.so*' -o -perm -u+x ! -name '*.*' \) | sort)
 for file in "${built[@]}"; do
 	is_candidate "$file" || continue
 	label=$file
+	known=$(known_failure "$file")
+	if [ -n "$known" ]; then
+		expect 1 ' sections, 1 violation' --profile=strict "$file" &&
+			expect 1 "[$known]" --profile=strict "$file"
+		continue
+	fi
 	expect 0 ', 0 violations' --profile=strict "$file" &&
 		grep -E '[0-9] sections?, 0 violations' "$work/output"
 done

@@ -95,9 +95,10 @@ check_json() {
 	checked=$((checked + 1))
 	"${emulator[@]}" "$rseqctl" verify --json "$@" >output 2>errors
 	result=$?
-	if [ $result -ne "$status" ] || [ -s errors ] || ! python3 -c \
-			"import json, sys; d = json.load(sys.stdin); sys.exit(not ($expression))" <output
-	then
+	if [ $result -ne "$status" ] || [ -s errors ] ||
+			! python3 -c "import json, sys
+d = json.load(sys.stdin)
+sys.exit(not ($expression))" <output; then
 		fail "$label: status $result, or not $expression: $(head -c 2000 output)"
 	fi
 }
