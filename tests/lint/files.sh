@@ -12,8 +12,8 @@ complain() {
 	status=1
 }
 
-# Files of tables, which may be long.
-long_files=" "
+# Files of tables, which may be long, and the abort test's walk, one machine of many states.
+long_files=" tests/abort/walk.c "
 
 mapfile -t files < <(
 	ls LICENSE NEWS README.md configure.ac Makefile.am bootstrap dev
@@ -38,7 +38,10 @@ done
 found=$(grep -nE '[[:blank:]]$' "${files[@]}") && complain "blanks at the end:" "$found"
 found=$(grep -nP '^\t* {8}|^ +[^ *]' "${sources[@]}") && complain "not indented with tabs:" "$found"
 
-# A file that no makefile lists is neither built nor released.
+# A file that no makefile lists is neither built nor released, nor a makefile that no other includes.
+for file in {src,doc,tests}/local.mk {src,tests}/*/local.mk; do
+	grep -qxF "include \$(srcdir)/$file" Makefile.am || complain "$file: not in Makefile.am"
+done
 for file in "${files[@]}"; do
 	case $file in
 	*.mk | *.in | *.m4 | *.am | *.ac | *.md | .*) continue ;;

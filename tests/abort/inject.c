@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inject.c: interrupts a thread before every instruction of every section without a tracer, by a
+ * trap in its own code. The kernel aborts a section for the sake of the trap's signal, whose
+ * handler is the other thread.
+ *
+ * The handler cannot hide the section from the kernel, so that each instruction needs a run of its
+ * own, and it sees no registers but those of the abort.
+ */
+#include "abort.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "arch.h"
+#include "support.h"
+
+enum disturbance {
+	SIGNALLED,			/* the handler does nothing */
+	CONFLICTED,			/* it works on the data in plain C */
+	NESTED,				/* it does so with the library's operations */
+	MIGRATED,			/* so in plain C, and moves the thread to another CPU */
+	NR_DISTURBANCES
+};
+
+static const char *const disturbance_names[NR_DISTURBANCES] = {
+	"signalled", "signalled", "nested", "signalled and migrated"
+};
+
+#define MAX_CPU_SECONDS	60		/* of one subject */
+#define MAX_TRIES	200
+#define MAX_REPETITIONS	100
+#define MAX_VIOLATIONS	20
+
+static struct injection {
+	const struct subject *subject;
+	const struct input *input;
+	struct section *section;
+	unsigned char *trap;		/* where it is planted, or NULL */
+	unsigned char insn[4];		/* what was there */
+	enum disturbance disturbance;
+	enum conflict conflict;
+	struct call call;
+
+	/* what the handler found */
+	bool hit;
+	uintptr_t pc;
+	bool committed;
+	int home;
+	bool well;			/* the conflict could be had */
+} now;
+
+__attribute__((format(printf, 1, 2)))
+static void violation(const char *format, ...)
+{
+	va_list arguments;
+	char what[200];
+
+	va_start(arguments, format);
+	vsnprintf(what, sizeof(what), format, arguments);
+	va_end(arguments);
+	report_violation(now.subject, INJECT, "%s, %+td of the section, %s, %s: %s",
+			 now.input->name,
+			 (ptrdiff_t)((uintptr_t)now.trap - now.section->start),
+			 disturbance_names[now.disturbance], conflict_names[now.conflict], what);
+}
+
+static bool given_up(void)
+{
+	return report_violations(now.subject, INJECT) >= (options.first_only ? 1 : MAX_VIOLATIONS);
+}
+
+/* ---- traps ---- */
+
+static void write_code(unsigned char *code, const unsigned char *bytes)
+{
+	memcpy(code, bytes, arch_trap_bytes);
+	__builtin___clear_cache((char *)code, (char *)code + arch_trap_bytes);
+}
+
+static void plant(void)
+{
+	memcpy(now.insn, now.trap, arch_trap_bytes);
+	write_code(now.trap, arch_trap_insn);
+}
+
+static void on_trap(int signal, siginfo_t *info, void *context)
+{
+	(void)info;
+	if (now.hit) {
+		sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+		return;
+	}
+	now.hit = true;
+	now.pc = arch_context_pc(context, (uintptr_t)now.trap);
+	write_code(now.trap, now.insn);
+	if (now.pc == (uintptr_t)now.trap)
+		arch_set_context_pc(context, now.pc);
+	now.home = current_id(now.subject->mode);
+	now.well = now.home == now.call.id && data_knows(now.home);
+	now.committed = data_committed(now.subject, now.input, now.call.id);
+	if (now.well)
+		now.well = conflict_run(now.conflict, now.subject->mode, now.home,
+					now.disturbance == NESTED ? real_run : model_run);
+	if (now.disturbance == MIGRATED)
+		support_move(0, options.away);
+}
+
+/* Makes the code of the subject writable. */
+static int open_code(void)
+{
+	uintptr_t mask = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+	uintptr_t begin = now.subject->code & ~mask;
+
+	return mprotect((void *)begin, now.section->end + 16 - begin,
+			PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+/* ---- one run ---- */
+
+enum outcome { GOOD, BAD, SPOILT, NOT_REACHED };
+
+static enum outcome judge(struct trial *trial)
+{
+	bool inside = (uintptr_t)now.trap >= now.section->start &&
+		      (uintptr_t)now.trap < now.section->end;
+	uintptr_t should = inside ? now.section->abort : (uintptr_t)now.trap;
+	int id = current_id(now.subject->mode);
+	char why[120];
+
+	report_point(now.subject, INJECT, now.pc != (uintptr_t)now.trap);
+	if (now.pc != should) {
+		violation("the handler returns to %#jx, should return to %#jx", (uintmax_t)now.pc,
+			  (uintmax_t)should);
+		return BAD;
+	}
+	if (now.call.modified) {
+		violation("a register that the section only reads has changed");
+		return BAD;
+	}
+	trial->before = now.committed;
+	trial->final = now.subject->takes_id ? now.call.id : id;
+	if (!trial->before && trial->final != id) {
+		if (now.subject->mode == RSEQ_PERCPU_MM_CID)
+			return SPOILT;
+		violation("for CPU %d, on CPU %d", trial->final, id);
+		return BAD;
+	}
+	if (!data_judge(trial, why, sizeof(why))) {
+		violation("%s", why);
+		return BAD;
+	}
+	return GOOD;
+}
+
+static enum outcome disturb_once(void)
+{
+	struct trial trial = {
+		.subject = now.subject, .input = now.input, .conflict = now.conflict, .result = -1,
+	};
+
+	support_move(0, options.home);
+	data_forget();
+	trial.home = current_id(now.subject->mode);
+	data_know(trial.home);
+	data_know(options.away);
+	now.hit = false;
+	now.well = false;
+	plant();
+	for (int try = 0; trial.result < 0; try++) {
+		int id = current_id(now.subject->mode);
+
+		if (!data_know(id) || try == MAX_TRIES) {
+			violation("%d tries came to nothing, the last for id %d", try, id);
+			return BAD;
+		}
+		call_prepare(&now.call, now.subject->operation, now.input, id);
+		trial.result = now.subject->function(&now.call);
+	}
+	if (!now.hit) {
+		write_code(now.trap, now.insn);
+		return NOT_REACHED;
+	}
+	if (!now.well || now.home != trial.home)
+		return SPOILT;
+	return judge(&trial);
+}
+
+/* Returns whether the trap was reached. */
+static bool disturb(enum disturbance disturbance, enum conflict conflict)
+{
+	int repetitions = 0;
+	enum outcome outcome;
+
+	if (given_up())
+		return false;
+	now.disturbance = disturbance;
+	now.conflict = conflict;
+	do
+		outcome = disturb_once();
+	while (outcome == SPOILT && ++repetitions < MAX_REPETITIONS);
+	if (outcome == SPOILT)
+		violation("it never had one id from begin to end");
+	return outcome != NOT_REACHED;
+}
+
+static bool disturb_in_all_ways(bool inside)
+{
+	enum conflict conflict;
+
+	if (!disturb(SIGNALLED, CONFLICT_NONE))
+		return false;
+	for (conflict = CONFLICT_NONE + 1; conflict < NR_CONFLICTS; conflict++) {
+		if (!is_tried(now.subject, now.input, conflict, inside))
+			continue;
+		disturb(CONFLICTED, conflict);
+		disturb(NESTED, conflict);
+		if (options.away != options.home)
+			disturb(MIGRATED, conflict);
+	}
+	return true;
+}
+
+/* ---- subjects ---- */
+
+/* From the begin of the function to the first instruction behind the section. */
+static void disturb_input(void)
+{
+	uintptr_t pc = now.subject->code;
+	size_t length;
+
+	for (; pc <= now.section->end && !given_up(); pc += length) {
+		bool inside = pc >= now.section->start && pc < now.section->end;
+
+		now.trap = (unsigned char *)pc;
+		length = arch_insn_length(now.trap);
+		if (!length) {
+			violation("an instruction is not known");
+			return;
+		}
+		if (disturb_in_all_ways(inside) && inside && !given_up())
+			section_tried(now.section, INJECT, pc, length);
+	}
+}
+
+static void disturb_subject(void)
+{
+	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
+	struct rlimit limit = { MAX_CPU_SECONDS, MAX_CPU_SECONDS };
+	const struct input *inputs;
+	size_t nr_inputs = inputs_of(now.subject, &inputs);
+
+	setrlimit(RLIMIT_CPU, &limit);
+	sigaction(SIGTRAP, &action, NULL);
+	if (open_code()) {
+		printf("code cannot be made writable here: %s\n", strerror(errno));
+		fflush(stdout);
+		_exit(SUPPORT_SKIP);
+	}
+	for (size_t i = 0; i < nr_inputs; i++) {
+		now.input = &inputs[i];
+		if (!options.quick || !now.input->redundant)
+			disturb_input();
+	}
+	fflush(stdout);
+	_exit(0);
+}
+
+/* Each subject in a process of its own, which it may ruin. */
+bool inject_subjects(void)
+{
+	int status;
+	pid_t child;
+
+	report_head(INJECT);
+	for (size_t i = 0; i < nr_subjects; i++) {
+		now.subject = &subjects[i];
+		now.section = section_of(now.subject);
+		if (!is_wanted(now.subject) || !now.section)
+			continue;
+		fflush(stdout);
+		child = fork();
+		if (!child)
+			disturb_subject();
+		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+			;
+		if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == SUPPORT_SKIP)
+			return false;
+		if (child < 0 || !WIFEXITED(status))
+			report_violation(now.subject, INJECT, "ended by signal %d (%s)",
+					 WTERMSIG(status), strsignal(WTERMSIG(status)));
+		report_subject(now.subject, INJECT);
+		if (options.first_only && report_first(INJECT))
+			break;
+	}
+	return true;
+}

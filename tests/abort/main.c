@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c: aborts every critical section of the library after every instruction.
+ *
+ *	test-abort [-q] [-p | -t] [-1] [NAME]
+ *
+ *	-q	quick: fewer conflicting operations, fewer operands, few places outside of sections
+ *	-p	with ptrace only; -t with traps in the code only
+ *	-1	once, whether libc has registered this thread or not; else twice, as two programs,
+ *		with libc's registration and, by GLIBC_TUNABLES, without
+ *	NAME	only subjects with this in their names
+ *
+ * Exit status 0: no violation, and no instruction was left out; 77: rseq cannot be had here. A
+ * mutant (see mutants.h) exits with 0 when a violation was found.
+ */
+#include "abort.h"
+
+#include <rseq/counter.h>
+#include <rseq/info.h>
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/utsname.h>
+
+#include "support.h"
+#include "tracee.h"
+
+struct options options;
+
+bool is_wanted(const struct subject *subject)
+{
+	if (subject->mode == RSEQ_PERCPU_MM_CID && !rseq_mm_cid_available())
+		return false;
+	return !options.only || strstr(subject->name, options.only);
+}
+
+/*
+ * Outside of sections what matters is whether the operation was over; its own kind shows that, and
+ * the one kind that brings back what was there.
+ */
+bool is_tried(const struct subject *subject, const struct input *input, enum conflict conflict,
+		bool inside)
+{
+	bool few = options.quick || !inside;
+
+	if (!conflict_applies(conflict, subject->mode))
+		return false;
+	if (conflict == own_conflict(subject) ||
+	    (conflict == CONFLICT_ADD && own_conflict(subject) == CONFLICT_COUNTER))
+		return true;
+	return input->thorough && (!few || conflict == CONFLICT_ABA);
+}
+
+static void on_tick(int signal)
+{
+	(void)signal;
+}
+
+/* Interrupts waits; children do not inherit it. */
+static void start_ticks(void)
+{
+	const struct sigaction action = { .sa_handler = on_tick };
+	const struct itimerval second = { { 1, 0 }, { 1, 0 } };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &second, NULL);
+}
+
+/*
+ * Hundred thousands of switches between two processes take minutes on a busy machine where each
+ * waits for its turn. What is found does not depend on it, and not everybody may have it.
+ */
+static void hurry(void)
+{
+	const struct sched_param parameters = { .sched_priority = OWN_PRIORITY };
+
+	sched_setscheduler(0, SCHED_FIFO, &parameters);
+}
+
+static void find_cpus(void)
+{
+	static struct support_cpus cpus;
+
+	support_find_cpus(&cpus);
+	options.home = cpus.cpu[0];
+	options.away = cpus.cpu[cpus.nr > 1 ? 1 : 0];
+}
+
+static void describe(void)
+{
+	static const char *const owners[] = { "nobody", "libc", "this library", "another module",
+		"another module" };
+	struct rseq_info info = { .size = sizeof(info) };
+	struct utsname name;
+
+	if (uname(&name) || rseq_get_info(&info))
+		return;
+	printf("%s, Linux %s, registered by %s with %u bytes, CPU %d", ARCH_NAME, name.release,
+	       owners[info.owner], info.registered_length, options.home);
+	if (options.away != options.home)
+		printf(" and CPU %d\n", options.away);
+	else
+		printf(" alone: no migrations\n");
+	if (!rseq_mm_cid_available())
+		printf("mm_cid is not available: operations that go by it are left out\n");
+}
+
+/* Returns 0, or the exit status with the reason printed. */
+static int prepare(void)
+{
+	struct rseq_info info = { .size = sizeof(info) };
+
+	if (rseq_register_current_thread()) {
+		rseq_get_info(&info);
+		printf("skipped: %s\n", rseq_reason_string(info.reason));
+		return SUPPORT_SKIP;
+	}
+	find_cpus();
+	describe();
+	if (data_init() || report_init()) {
+		printf("memory or room is missing: %s\n", strerror(errno));
+		return 1;
+	}
+	start_ticks();
+	hurry();
+	return 0;
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static int test(bool with_ptrace, bool with_traps)
+{
+	double begin = seconds();
+	bool good = true, walked = false, injected = false;
+
+	if (with_ptrace && walk_subjects()) {
+		walked = true;
+		good &= report_totals(WALK, options.only);
+		printf("%.1f s\n", seconds() - begin);
+	}
+	begin = seconds();
+	if (with_traps && inject_subjects()) {
+		injected = true;
+		good &= report_totals(INJECT, options.only);
+		printf("%.1f s\n", seconds() - begin);
+	}
+	if (!walked && !injected) {
+		printf("skipped: nothing of it is allowed here\n");
+		return SUPPORT_SKIP;
+	}
+	return good ? 0 : 1;
+}
+
+static int test_mutant(void)
+{
+	const char *walked, *injected;
+
+	options.first_only = true;
+	walk_subjects();
+	inject_subjects();
+	walked = report_first(WALK);
+	injected = report_first(INJECT);
+	printf("mutant %d: %s\n", mutant, mutant_name);
+	printf("  ptrace:     %s\n", walked ? walked : "not caught");
+	printf("  in-process: %s\n", injected ? injected : "not caught");
+	return walked || injected ? 0 : 1;
+}
+
+/* Runs this program anew. Returns its exit status, or -1. */
+static int run_anew(char **argv, const char *tunables)
+{
+	int status;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		setenv("GLIBC_TUNABLES", tunables, 1);
+		execv("/proc/self/exe", argv);
+		_exit(127);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (child < 0 || !WIFEXITED(status) || WEXITSTATUS(status) == 127)
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+static int run_both_ways(char **argv)
+{
+	static const char *const tunables[] = { "glibc.pthread.rseq=1", "glibc.pthread.rseq=0" };
+	int worst = 0;
+
+	for (size_t i = 0; i < sizeof(tunables) / sizeof(tunables[0]); i++) {
+		int status;
+
+		printf("GLIBC_TUNABLES=%s\n", tunables[i]);
+		status = run_anew(argv, tunables[i]);
+		if (status < 0) {
+			printf("it cannot be run anew, or was ended\n");
+			return 1;
+		}
+		if (status > worst)
+			worst = status;
+		printf("\n");
+	}
+	return worst;
+}
+
+int main(int argc, char **argv)
+{
+	const char *tunables = getenv("GLIBC_TUNABLES");
+	bool with_ptrace = true, with_traps = true;
+	bool once = mutant || (tunables && strstr(tunables, "glibc.pthread.rseq"));
+	int option, status;
+
+	while ((option = getopt(argc, argv, "qpt1")) != -1) {
+		switch (option) {
+		case 'q':
+			options.quick = true;
+			break;
+		case 'p':
+			with_traps = false;
+			break;
+		case 't':
+			with_ptrace = false;
+			break;
+		case '1':
+			once = true;
+			break;
+		default:
+			return 2;
+		}
+	}
+	options.only = argv[optind];
+	if (!once)
+		return run_both_ways(argv);
+	status = prepare();
+	if (status)
+		return status;
+	return mutant ? test_mutant() : test(with_ptrace, with_traps);
+}
