@@ -22,7 +22,7 @@ verify() { # program
 	[ -x "$rseqctl" ] || return
 	output=$("$rseqctl" verify "$1" 2>/dev/null)
 	[ $? = 1 ] || return
-	sed -n 's/^.*violation: *//p' <<<"$output" | head -n 1 | grep . || echo "exit status 1"
+	sed -n 's|^.*: error: *||p' <<<"$output" | head -n 1 | grep . || echo "exit status 1"
 }
 
 printf '%-61s %-8s %-10s %s\n' mutant ptrace in-process verify
