@@ -218,9 +218,10 @@ static int run_both_ways(char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *tunables = getenv("GLIBC_TUNABLES");
+	const char *tunables = getenv("GLIBC_TUNABLES"), *emulator = getenv("RSEQ_EMULATOR");
 	bool with_ptrace = true, with_traps = true;
-	bool once = mutant || (tunables && strstr(tunables, "glibc.pthread.rseq"));
+	bool once = mutant || (tunables && strstr(tunables, "glibc.pthread.rseq")) ||
+			(emulator && *emulator);
 	int option, status;
 
 	while ((option = getopt(argc, argv, "qpt1")) != -1) {

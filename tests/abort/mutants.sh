@@ -28,7 +28,8 @@ verify() { # program
 printf '%-61s %-8s %-10s %s\n' mutant ptrace in-process verify
 for ((i = 1; i <= number; i++)); do
 	program=$programs/mutant-$i
-	output=$("$program" 2>&1)
+	# shellcheck disable=SC2086
+	output=$(${RSEQ_EMULATOR-} "$program" 2>&1)
 	status=$?
 	if [ $status = 77 ]; then
 		skipped=$((skipped + 1))
