@@ -439,7 +439,7 @@ static int run(void)
 	keep_to_few_cpus();
 	rseq_register_current_thread();
 	nr_cells = rseq_get_max_nr_cpus();
-	cells = aligned_alloc(sizeof(cells[0]), (size_t)nr_cells * sizeof(cells[0]));
+	cells = aligned_alloc(__alignof__(cells[0]), (size_t)nr_cells * sizeof(cells[0]));
 	if (!cells)
 		return 1;
 	for (ops = every_op; ops < every_op + OPS_NR; ops++) {
