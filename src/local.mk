@@ -5,7 +5,9 @@ rseqinclude_HEADERS = \
 	include/rseq/abi.h \
 	include/rseq/compiler.h \
 	include/rseq/counter.h \
+	include/rseq/fence.h \
 	include/rseq/info.h \
+	include/rseq/list.h \
 	include/rseq/mempool.h \
 	include/rseq/ops.h \
 	include/rseq/rseq.h \
@@ -23,15 +25,19 @@ lib_LTLIBRARIES += src/librseq.la
 src_librseq_la_SOURCES = \
 	src/counter.c \
 	src/cpus.c \
+	src/fence.c \
 	src/info.c \
 	src/init.c \
 	src/internal.h \
 	src/kernel.c \
+	src/list.c \
 	src/mempool-attr.c \
 	src/mempool-internal.h \
 	src/mempool-range.c \
 	src/mempool-set.c \
 	src/mempool.c \
+	src/percpu.c \
+	src/percpu.h \
 	src/symbol.c \
 	src/thread.c
 

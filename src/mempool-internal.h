@@ -41,6 +41,7 @@ struct mempool_range {
 	uint32_t nr_free;		/* items in the list of free ones */
 	uint32_t first_free;
 	bool available;			/* in the pool's list of ranges with room */
+	bool fallback_used;		/* see percpu.h; atomic */
 	uint64_t *allocated;		/* robust: a bit per item */
 	uint32_t next_free[];
 };
@@ -74,11 +75,23 @@ struct rseq_mempool {
 	intptr_t magazine_items;	/* 0: frees go to the ranges; atomic */
 };
 
+/* Rows begin at a multiple of this, so that an item's first row is found by rounding down. */
+static inline size_t rseq_row_alignment(size_t stride)
+{
+	return (size_t)1 << (RSEQ_BITS_PER_LONG - __builtin_clzl(stride - 1));
+}
+
+static inline struct mempool_range *rseq_range_of(const void *item, size_t stride)
+{
+	uintptr_t rows = (uintptr_t)item & ~(rseq_row_alignment(stride) - 1);
+
+	return ((struct mempool_range **)rows)[-1];
+}
+
 /* mempool-range.c */
 struct mempool_range *rseq_range_create(struct rseq_mempool *pool) rseq_hidden;
 int rseq_range_destroy(struct mempool_range *range) rseq_hidden;
 bool rseq_range_reset(struct mempool_range *range) rseq_hidden;
-struct mempool_range *rseq_range_of(const void *item, size_t stride) rseq_hidden;
 void rseq_range_fill(struct mempool_range *range, uint32_t index, const void *init, size_t len)
 	rseq_hidden;
 void rseq_range_poison(struct mempool_range *range, uint32_t index) rseq_hidden;

@@ -23,19 +23,6 @@ static size_t page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Rows begin at a multiple of this, so that an item's first row is found by rounding down. */
-static size_t row_alignment(size_t stride)
-{
-	return (size_t)1 << (RSEQ_BITS_PER_LONG - __builtin_clzl(stride - 1));
-}
-
-struct mempool_range *rseq_range_of(const void *item, size_t stride)
-{
-	uintptr_t rows = (uintptr_t)item & ~(row_alignment(stride) - 1);
-
-	return ((struct mempool_range **)rows)[-1];
-}
-
 static char *row_of(const struct mempool_range *range, int row)
 {
 	return range->rows + (size_t)row * range->pool->attr.stride;
@@ -80,7 +67,7 @@ error:
 static int map_rows(struct mempool_range *range)
 {
 	struct rseq_mempool *pool = range->pool;
-	size_t page = page_size(), align = row_alignment(pool->attr.stride);
+	size_t page = page_size(), align = rseq_row_alignment(pool->attr.stride);
 	size_t len = ((size_t)pool->nr_rows * pool->attr.stride + page - 1) & ~(page - 1);
 	size_t slack = align > page ? align : page;
 	char *map, *rows, *end;

@@ -7,8 +7,9 @@
  * these. Nothing may run with, or after, destroy of the same counter.
  *
  * Memory: 8 bytes in the row of each CPU that counts. 8200 counters share a range, whose rows are
- * RSEQ_PERCPU_STRIDE bytes apart: pages of them that no CPU counts in cost address space alone.
- * Memory of destroyed counters is reused, never returned.
+ * RSEQ_PERCPU_STRIDE bytes apart: pages of them that no CPU counts in cost address space alone. For
+ * each counter there are 4 bytes more, and for each range a page and a page at each end of the part
+ * of a row that is in use. Memory of destroyed counters is reused, not returned.
  */
 #ifndef RSEQ_COUNTER_H
 #define RSEQ_COUNTER_H
@@ -25,7 +26,7 @@ struct rseq_counter;
  * Returns: the counter, or NULL with errno ENOMEM.
  * Context: any thread; not async-signal-safe.
  * Ordering: none.
- * Progress: lock-free.
+ * Progress: takes a lock of the memory pools.
  */
 RSEQ_API struct rseq_counter *rseq_counter_create(void);
 
@@ -35,7 +36,7 @@ RSEQ_API struct rseq_counter *rseq_counter_create(void);
  * Returns: nothing; errno is kept.
  * Context: any thread; not async-signal-safe.
  * Ordering: none.
- * Progress: lock-free, O(CPUs).
+ * Progress: takes a lock of the memory pools.
  */
 RSEQ_API void rseq_counter_destroy(struct rseq_counter *counter);
 

@@ -31,6 +31,27 @@
  *	RSEQ_ASM_ADD(addend, memory)	memory += addend, in one store
  *	RSEQ_ASM_COPY(dst, src, len)	copy len bytes; scratch stores
  *
+ * And verbs for sections that need more than one scratch register, or leave a result in one. They
+ * take registers and targets as they are written in assembly: RSEQ_ASM_T1 and RSEQ_ASM_T2, or
+ * RSEQ_ASM_REG("operand"); RSEQ_ASM_EXIT_LABEL("label"), RSEQ_ASM_RESULT_LABEL("name") or
+ * RSEQ_ASM_ABORT_LABEL. Memory is 64 bits wide.
+ *
+ *	RSEQ_ASM_INDEX_BY(base, id, target)	as RSEQ_ASM_INDEX, with the field whose offset is in
+ *					the operand id
+ *	RSEQ_ASM_ROW(base, offset)	what is offset bytes into that row, as memory
+ *	RSEQ_ASM_AT_REG(reg, offset)	what reg points to, offset bytes on, as memory
+ *	RSEQ_ASM_GET(reg, memory)	reg = memory
+ *	RSEQ_ASM_PUT(reg, memory)	memory = reg; one store
+ *	RSEQ_ASM_PUT_RELEASE(reg, base)	what base points to = reg, after all accesses before it
+ *	RSEQ_ASM_BZ(reg, target)	leave if reg == 0
+ *	RSEQ_ASM_BNZ_AT(memory, target)	leave if memory != 0; changes T1
+ *	RSEQ_ASM_BNA_AT(reg, memory, target)	leave if reg <= memory, unsigned; changes T2
+ *	RSEQ_ASM_BAE_AT(reg, memory, target)	leave if reg >= memory, unsigned; changes T2
+ *	RSEQ_ASM_SET(reg, value)	reg = value, a small number
+ *	RSEQ_ASM_JUMP_LOCAL(target)	to a label of the same statement
+ *	RSEQ_ASM_ABORT_LABEL		target that does what an abort does
+ *	RSEQ_ASM_RESULTS(text)		text out of the way of a section that commits
+ *
  * The row and the loaded value live until the next verb that is not named after them. Scratch
  * registers are the architecture's RSEQ_ASM_CLOBBERS, and RSEQ_ASM_COPY_CLOBBERS for a copy.
  */
@@ -77,7 +98,14 @@
 	!defined(RSEQ_ASM_BEQ_LOADED) || !defined(RSEQ_ASM_LOAD_AT_LOADED) || \
 	!defined(RSEQ_ASM_LOADED_AT) || !defined(RSEQ_ASM_STORE_LOADED) || \
 	!defined(RSEQ_ASM_STORE) || !defined(RSEQ_ASM_STORE_RELEASE) || \
-	!defined(RSEQ_ASM_ADD) || !defined(RSEQ_ASM_COPY)
+	!defined(RSEQ_ASM_ADD) || !defined(RSEQ_ASM_INDEX_BY) || !defined(RSEQ_ASM_ROW) || \
+	!defined(RSEQ_ASM_T1) || !defined(RSEQ_ASM_T2) || !defined(RSEQ_ASM_TEMPORARIES) || \
+	!defined(RSEQ_ASM_AT_REG) || !defined(RSEQ_ASM_GET) || !defined(RSEQ_ASM_PUT) || \
+	!defined(RSEQ_ASM_PUT_RELEASE) || !defined(RSEQ_ASM_BZ) || \
+	!defined(RSEQ_ASM_BNZ_AT) || !defined(RSEQ_ASM_BNA_AT) || \
+	!defined(RSEQ_ASM_BAE_AT) || !defined(RSEQ_ASM_SET) || \
+	!defined(RSEQ_ASM_ABORT_LABEL) || !defined(RSEQ_ASM_RESULTS) || \
+	!defined(RSEQ_ASM_JUMP_LOCAL) || !defined(RSEQ_ASM_COPY)
 # error "this architecture's header lacks a verb"
 #endif
 
@@ -106,10 +134,12 @@
 #define RSEQ_SECTION_EXITS(exits)						\
 	RSEQ_ASM_EXITS(exits)
 #define RSEQ_SECTION_EXIT(label)						\
-	".pushsection __rseq_exit_point_array, \"aw?\"\n\t"			\
-	".quad .Lrseq_start_%=, " RSEQ_ASM_EXIT_LABEL(label) "\n\t"		\
-	".popsection\n"								\
+	RSEQ_SECTION_RECORD_EXIT(RSEQ_ASM_EXIT_LABEL(label))			\
 	RSEQ_ASM_EXIT(label)
+#define RSEQ_SECTION_RECORD_EXIT(target)					\
+	".pushsection __rseq_exit_point_array, \"aw?\"\n\t"			\
+	".quad .Lrseq_start_%=, " target "\n\t"				\
+	".popsection\n"
 
 /* Where the kernel leads an aborted try: out of line, and named after the operation. */
 #define RSEQ_SECTION_ABORT(operation, label)					\
@@ -119,6 +149,33 @@
 	"rseq_abort_" operation "_%=:\n\t"					\
 	RSEQ_ASM_JUMP(label)							\
 	".popsection\n\t"
+
+#define RSEQ_ASM_REG(operand)	"%[" operand "]"
+
+/*
+ * A section that leaves a result in a register is an asm statement without labels: compilers get
+ * asm goto with outputs wrong (gcc before 12.4 and 13.3, its bug 113921). It ends in
+ * RSEQ_SECTION_RESULTS, where each way out but the commit sets the result to a value of its own:
+ * RSEQ_SECTION_RESULT("name", "operand", "value") for those that branch to
+ * RSEQ_ASM_RESULT_LABEL("name"), and for an abort and a branch to RSEQ_ASM_ABORT_LABEL what
+ * RSEQ_SECTION_RESULTS says.
+ */
+#define RSEQ_ASM_RESULT_LABEL(name)	".Lrseq_result_" name "_%="
+#define RSEQ_SECTION_RESULT(name, operand, value)				\
+	RSEQ_ASM_RESULT_LABEL(name) ":\n\t"					\
+	RSEQ_ASM_SET(RSEQ_ASM_REG(operand), value)					\
+	RSEQ_ASM_JUMP_LOCAL(".Lrseq_left_%=")					\
+	RSEQ_SECTION_RECORD_EXIT(RSEQ_ASM_RESULT_LABEL(name))
+#define RSEQ_SECTION_RESULTS(operation, operand, aborted, results)		\
+	RSEQ_ASM_RESULTS(results)						\
+	".pushsection __rseq_failure, \"ax?\"\n\t"				\
+	RSEQ_ASM_SIGNATURE							\
+	".Lrseq_abort_%=:\n"							\
+	"rseq_abort_" operation "_%=:\n\t"					\
+	RSEQ_ASM_SET(RSEQ_ASM_REG(operand), aborted)					\
+	RSEQ_ASM_JUMP_LOCAL(".Lrseq_left_%=")					\
+	".popsection\n"								\
+	".Lrseq_left_%=:\n\t"
 
 /*
  * Stands before an instruction whose store is no commit, and tells tools so. Names are unique
@@ -133,5 +190,14 @@
 /* What every section takes: the area, and which field of it is the id, by its offset in bytes. */
 #define RSEQ_SECTION_OPERANDS(id)						\
 	[rseq_area] "r" (RSEQ_ASM_AREA), [rseq_id] "i" (id)
+
+/* Where a structure's rows are, and which field of the area, by its offset, chooses among them. */
+struct rseq_rows {
+	char *first;
+	uintptr_t id;
+};
+
+#define RSEQ_SECTION_ROWS(of)							\
+	[rseq_area] "r" (RSEQ_ASM_AREA), [rows] "r" ((of)->first), [id] "r" ((of)->id)
 
 #endif /* RSEQ_SECTION_H */

@@ -10,7 +10,8 @@
 
 #include "verify.h"
 
-/* Offsets of the id fields from the area's field rseq_cs. */
+/* Offset of the field rseq_cs in the area, and those of the id fields from it. */
+#define OFFSET_RSEQ_CS	8
 #define OFFSET_CPU_ID	(4 - 8)
 #define OFFSET_NODE_ID	(20 - 8)
 #define OFFSET_MM_CID	(24 - 8)
@@ -64,12 +65,27 @@ struct flow {
 	size_t nr_operands;
 };
 
+/*
+ * A field of the area whose offset is in a register, so that one section serves cpu_id and mm_cid.
+ * It may be either, so that cpu_id alone, read beside it, tells whether the thread is registered.
+ */
+static bool reads_chosen_id(const struct memory_operand *memory, const struct memory_operand *area)
+{
+	return memory->segment == area->segment && memory->base == area->base &&
+		area->base != REGISTER_NONE && area->index == REGISTER_NONE &&
+		memory->index != REGISTER_NONE && memory->size == ID_SIZE &&
+		memory->displacement == area->displacement - OFFSET_RSEQ_CS;
+}
+
 static bool reads_area_id(const struct critical_section *section, const struct insn *insn)
 {
 	int64_t offset = offset_from(&insn->memory, &section->area);
 
-	return section->armed && same_base(&insn->memory, &section->area) &&
-		(offset == OFFSET_CPU_ID || offset == OFFSET_NODE_ID || offset == OFFSET_MM_CID);
+	if (!section->armed)
+		return false;
+	if (!same_base(&insn->memory, &section->area))
+		return reads_chosen_id(&insn->memory, &section->area);
+	return offset == OFFSET_CPU_ID || offset == OFFSET_NODE_ID || offset == OFFSET_MM_CID;
 }
 
 static bool reads_id(const struct flow *flow, const struct insn *insn, const struct facts *facts)
@@ -86,7 +102,9 @@ static bool reads_id(const struct flow *flow, const struct insn *insn, const str
 /* Of an instruction that reads the id. Which one another base leads to is not known. */
 static bool reads_cpu_id(const struct flow *flow, const struct insn *insn)
 {
-	return flow->other_base ||
+	if (flow->other_base)
+		return true;
+	return same_base(&insn->memory, &flow->section->area) &&
 		offset_from(&insn->memory, &flow->section->area) == OFFSET_CPU_ID;
 }
 

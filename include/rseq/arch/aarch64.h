@@ -17,6 +17,7 @@
 /* The area is addressed through its pointer. */
 #define RSEQ_ASM_AREA			((uintptr_t)rseq_get_abi())
 #define RSEQ_ASM_AREA_FIELD(offset)	"[%[rseq_area], " offset "]"
+#define RSEQ_ASM_AREA_FIELD_BY(id)	"[%[rseq_area], %[" id "]]"
 
 /* A linker's veneer of a far branch may use x16 and x17. */
 #define RSEQ_ASM_CLOBBERS	"cc", "x16", "x17"
@@ -88,6 +89,54 @@
 	"ldr	x16, " memory "\n\t"						\
 	"add	x16, x16, %[" addend "]\n\t"					\
 	"str	x16, " memory "\n"
+
+#define RSEQ_ASM_T1		"x16"
+#define RSEQ_ASM_T2		"x15"
+#define RSEQ_ASM_TEMPORARIES	"x15"
+
+#define RSEQ_ASM_INDEX_BY(base, id, target)					\
+	"ldr	w16, " RSEQ_ASM_AREA_FIELD("4") "\n\t"				\
+	"tbnz	w16, 31, " target "\n\t"					\
+	"ldr	w16, " RSEQ_ASM_AREA_FIELD_BY(id) "\n\t"			\
+	"add	x17, %[" base "], x16, lsl "					\
+		RSEQ_STRINGIFY(RSEQ_PERCPU_STRIDE_SHIFT) "\n\t"		\
+	"add	x17, x17, x16, lsl "						\
+		RSEQ_STRINGIFY(RSEQ_PERCPU_SKEW_SHIFT) "\n\t"
+#define RSEQ_ASM_ROW(base, offset)	"[x17, " offset "]"
+#define RSEQ_ASM_AT_REG(reg, offset)	"[" reg ", " offset "]"
+
+#define RSEQ_ASM_SET(reg, value)						\
+	"mov	" reg ", " value "\n\t"
+#define RSEQ_ASM_GET(reg, memory)						\
+	"ldr	" reg ", " memory "\n\t"
+#define RSEQ_ASM_PUT(reg, memory)						\
+	"str	" reg ", " memory "\n"
+#define RSEQ_ASM_PUT_RELEASE(reg, base)						\
+	"stlr	" reg ", [" base "]\n"
+#define RSEQ_ASM_BZ(reg, target)						\
+	"cbz	" reg ", " target "\n\t"
+#define RSEQ_ASM_BNZ_AT(memory, target)						\
+	"ldr	x16, " memory "\n\t"						\
+	"cbnz	x16, " target "\n\t"
+#define RSEQ_ASM_BNA_AT(reg, memory, target)					\
+	"ldr	x15, " memory "\n\t"						\
+	"cmp	" reg ", x15\n\t"						\
+	"b.ls	" target "\n\t"
+#define RSEQ_ASM_BAE_AT(reg, memory, target)					\
+	"ldr	x15, " memory "\n\t"						\
+	"cmp	" reg ", x15\n\t"						\
+	"b.hs	" target "\n\t"
+
+#define RSEQ_ASM_JUMP_LOCAL(target)						\
+	"b	" target "\n\t"
+/* A conditional branch does not reach the abort stub, see above. */
+#define RSEQ_ASM_ABORT_LABEL	".Lrseq_failed_%="
+#define RSEQ_ASM_RESULTS(text)							\
+	"b	.Lrseq_left_%=\n"						\
+	RSEQ_SECTION_RECORD_EXIT(RSEQ_ASM_ABORT_LABEL)				\
+	RSEQ_ASM_ABORT_LABEL ":\n\t"						\
+	"b	.Lrseq_abort_%=\n"						\
+	text
 
 /*
  * From 64 bytes on in blocks, the last of which ends where the data does and may overlap the one

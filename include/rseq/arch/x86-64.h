@@ -13,9 +13,11 @@
 #ifdef RSEQ_GET_ABI_OVERRIDE
 # define RSEQ_ASM_AREA			((uintptr_t)rseq_get_abi())
 # define RSEQ_ASM_AREA_FIELD(offset)	offset "(%[rseq_area])"
+# define RSEQ_ASM_AREA_FIELD_BY(id)	"(%[rseq_area], %[" id "])"
 #else
 # define RSEQ_ASM_AREA			(rseq_offset)
 # define RSEQ_ASM_AREA_FIELD(offset)	"%%fs:" offset "(%[rseq_area])"
+# define RSEQ_ASM_AREA_FIELD_BY(id)	"%%fs:(%[rseq_area], %[" id "])"
 #endif
 
 #define RSEQ_ASM_CLOBBERS	"cc", "rax"
@@ -77,6 +79,47 @@
 	RSEQ_ASM_STORE(value, memory)
 #define RSEQ_ASM_ADD(addend, memory)						\
 	"addq	%[" addend "], " memory "\n"
+
+#define RSEQ_ASM_T1		"%%rcx"
+#define RSEQ_ASM_T2		"%%rdx"
+#define RSEQ_ASM_TEMPORARIES	"rcx", "rdx"
+
+#define RSEQ_ASM_INDEX_BY(base, id, target)					\
+	"cmpl	$0, " RSEQ_ASM_AREA_FIELD("4") "\n\t"				\
+	"jl	" target "\n\t"							\
+	"imull	$" RSEQ_STRINGIFY(RSEQ_PERCPU_STRIDE) ", "			\
+		RSEQ_ASM_AREA_FIELD_BY(id) ", %%eax\n\t"
+#define RSEQ_ASM_ROW(base, offset)	offset "(%[" base "], %%rax)"
+#define RSEQ_ASM_AT_REG(reg, offset)	offset "(" reg ")"
+
+#define RSEQ_ASM_SET(reg, value)						\
+	"movq	$" value ", " reg "\n\t"
+#define RSEQ_ASM_GET(reg, memory)						\
+	"movq	" memory ", " reg "\n\t"
+#define RSEQ_ASM_PUT(reg, memory)						\
+	"movq	" reg ", " memory "\n"
+#define RSEQ_ASM_PUT_RELEASE(reg, base)						\
+	RSEQ_ASM_PUT(reg, "(" base ")")
+#define RSEQ_ASM_BZ(reg, target)						\
+	"testq	" reg ", " reg "\n\t"						\
+	"jz	" target "\n\t"
+#define RSEQ_ASM_BNZ_AT(memory, target)						\
+	"cmpq	$0, " memory "\n\t"						\
+	"jne	" target "\n\t"
+#define RSEQ_ASM_BNA_AT(reg, memory, target)					\
+	"cmpq	" memory ", " reg "\n\t"					\
+	"jbe	" target "\n\t"
+#define RSEQ_ASM_BAE_AT(reg, memory, target)					\
+	"cmpq	" memory ", " reg "\n\t"					\
+	"jae	" target "\n\t"
+
+#define RSEQ_ASM_JUMP_LOCAL(target)						\
+	"jmp	" target "\n\t"
+#define RSEQ_ASM_ABORT_LABEL	".Lrseq_abort_%="
+#define RSEQ_ASM_RESULTS(text)							\
+	".pushsection __rseq_failure, \"ax?\"\n"				\
+	text									\
+	".popsection\n\t"
 
 /*
  * From 64 bytes on in blocks, the last of which, of 16 bytes where these are enough, ends where the
