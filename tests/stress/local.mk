@@ -2,10 +2,14 @@
 # A stress test is tests/stress/test-NAME.c. STRESS_SECONDS is how long each of its runs takes,
 # 3 by default.
 
-stress_tests = tests/stress/test-counter
+stress_tests = tests/stress/test-counter tests/stress/test-list
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
 
 tests_stress_test_counter_SOURCES = tests/stress/test-counter.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_counter_LDADD = src/librseq.la
+
+tests_stress_test_list_SOURCES = tests/stress/test-list.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_list_LDADD = src/librseq.la

@@ -10,7 +10,9 @@ cmocka_tests = \
 	tests/unit/test-counter \
 	tests/unit/test-counter-threads \
 	tests/unit/test-cpus \
+	tests/unit/test-fence \
 	tests/unit/test-info \
+	tests/unit/test-list \
 	tests/unit/test-kernel \
 	tests/unit/test-mempool \
 	tests/unit/test-mempool-robust \
