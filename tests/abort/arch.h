@@ -91,13 +91,16 @@ bool arch_insn_jumps(const unsigned char *insn);
  */
 size_t arch_unsteppable_bytes(const unsigned char *insn);
 
+/* Sets the program counter to where the unconditional jump leads that is at an address. */
+void arch_jump_from(struct arch_regs *regs, uintptr_t jump);
+
 /*
- * For traps that are planted in this program's own code: what to write, how many bytes, and where
- * a signal handler's context says that the thread was, the address of the trap being made of that
- * behind it.
+ * For traps that are planted in code: what to write, how many bytes, how far behind the trap a
+ * thread stops, and where a signal handler's context says that it was: at the trap, not behind it.
  */
 extern const unsigned char arch_trap_insn[];
 extern const size_t arch_trap_bytes;
+extern const size_t arch_trap_pc_offset;
 uintptr_t arch_context_pc(void *context, uintptr_t trap);
 void arch_set_context_pc(void *context, uintptr_t pc);
 

@@ -13,14 +13,17 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/arch.h \
 	tests/abort/data.c \
 	tests/abort/data.h \
+	tests/abort/disturb.c \
 	tests/abort/inject.c \
 	tests/abort/main.c \
 	tests/abort/model.c \
+	tests/abort/point.c \
 	tests/abort/report.c \
 	tests/abort/report.h \
 	tests/abort/tracee.c \
 	tests/abort/tracee.h \
-	tests/abort/walk.c
+	tests/abort/walk.c \
+	tests/abort/walk.h
 tests_abort_libabort_a_CPPFLAGS = $(abort_CPPFLAGS)
 
 abort_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE=

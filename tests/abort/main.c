@@ -2,9 +2,10 @@
 /*
  * main.c: aborts every critical section of the library after every instruction.
  *
- *	test-abort [-q] [-p | -t] [-1] [NAME]
+ *	test-abort [-qb1] [-p | -t] [NAME]
  *
  *	-q	quick: fewer conflicting operations, fewer operands, few places outside of sections
+ *	-b	breakpoints are planted in the code: an emulated machine's own are slow
  *	-p	with ptrace only; -t with traps in the code only
  *	-1	once, whether libc has registered this thread or not; else twice, as two programs,
  *		with libc's registration and, by GLIBC_TUNABLES, without
@@ -69,17 +70,6 @@ static void start_ticks(void)
 	setitimer(ITIMER_REAL, &second, NULL);
 }
 
-/*
- * Hundred thousands of switches between two processes take minutes on a busy machine where each
- * waits for its turn. What is found does not depend on it, and not everybody may have it.
- */
-static void hurry(void)
-{
-	const struct sched_param parameters = { .sched_priority = OWN_PRIORITY };
-
-	sched_setscheduler(0, SCHED_FIFO, &parameters);
-}
-
 static void find_cpus(void)
 {
 	static struct support_cpus cpus;
@@ -108,6 +98,11 @@ static void describe(void)
 		printf("mm_cid is not available: operations that go by it are left out\n");
 }
 
+static bool is_possible(void)
+{
+	return !rseq_register_current_thread();
+}
+
 /* Returns 0, or the exit status with the reason printed. */
 static int prepare(void)
 {
@@ -125,7 +120,7 @@ static int prepare(void)
 		return 1;
 	}
 	start_ticks();
-	hurry();
+	set_priority(TRACER_PRIORITY);
 	return 0;
 }
 
@@ -164,7 +159,7 @@ static int test_mutant(void)
 {
 	const char *walked, *injected;
 
-	options.first_only = true;
+	options.first_only = options.quick = true;
 	walk_subjects();
 	inject_subjects();
 	walked = report_first(WALK);
@@ -218,16 +213,18 @@ static int run_both_ways(char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *tunables = getenv("GLIBC_TUNABLES"), *emulator = getenv("RSEQ_EMULATOR");
+	const char *tunables = getenv("GLIBC_TUNABLES");
 	bool with_ptrace = true, with_traps = true;
-	bool once = mutant || (tunables && strstr(tunables, "glibc.pthread.rseq")) ||
-			(emulator && *emulator);
+	bool once = mutant || (tunables && strstr(tunables, "glibc.pthread.rseq"));
 	int option, status;
 
-	while ((option = getopt(argc, argv, "qpt1")) != -1) {
+	while ((option = getopt(argc, argv, "qbpt1")) != -1) {
 		switch (option) {
 		case 'q':
 			options.quick = true;
+			break;
+		case 'b':
+			tracee_plant_breakpoints();
 			break;
 		case 'p':
 			with_traps = false;
@@ -243,7 +240,7 @@ int main(int argc, char **argv)
 		}
 	}
 	options.only = argv[optind];
-	if (!once)
+	if (!once && is_possible())
 		return run_both_ways(argv);
 	status = prepare();
 	if (status)

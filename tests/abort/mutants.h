@@ -102,7 +102,7 @@
 #elif MUTANT == 7
 # define MUTANT_NAME	"ends after its commit"
 # undef RSEQ_SECTION_END
-# define RSEQ_SECTION_END		"nop\n" RIGHT_END ":\n\t"
+# define RSEQ_SECTION_END		"nop\n\tnop\n" RIGHT_END ":\n\t"
 
 #elif MUTANT == 8
 # define MUTANT_NAME	"changes its inputs, and the abort does not restore them"

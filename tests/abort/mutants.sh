@@ -29,7 +29,7 @@ printf '%-61s %-8s %-10s %s\n' mutant ptrace in-process verify
 for ((i = 1; i <= number; i++)); do
 	program=$programs/mutant-$i
 	# shellcheck disable=SC2086
-	output=$(${RSEQ_EMULATOR-} "$program" 2>&1)
+	output=$(${RSEQ_EMULATOR:-} "$program" 2>&1)
 	status=$?
 	if [ $status = 77 ]; then
 		skipped=$((skipped + 1))

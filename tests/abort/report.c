@@ -81,18 +81,33 @@ static const struct subject *subject_of(const struct section *section)
 	return closest;
 }
 
-struct section *section_of(const struct subject *subject)
+struct section *section_from(const struct subject *subject, uintptr_t address)
 {
 	struct section *first = NULL;
 
 	for (int i = 0; i < report->nr_sections; i++) {
 		struct section *section = &report->sections[i];
 
-		if (section->own && subject_of(section) == subject &&
+		if (section->own && section->start >= address && subject_of(section) == subject &&
 		    (!first || section->start < first->start))
 			first = section;
 	}
 	return first;
+}
+
+const char *section_fault(const struct section *section)
+{
+	const struct rseq_abi_cs *descriptor = (const void *)section->descriptor;
+	uint32_t signature;
+
+	if (descriptor->version)
+		return "the descriptor's version is not 0";
+	if (descriptor->flags)
+		return "the descriptor has flags";
+	if (section->abort >= section->start && section->abort < section->end)
+		return "the abort address is inside of the section";
+	memcpy(&signature, (const char *)section->abort - sizeof(signature), sizeof(signature));
+	return signature == RSEQ_SIG ? NULL : "the signature is wrong";
 }
 
 void section_tried(struct section *section, enum way way, uintptr_t pc, size_t bytes)
@@ -157,13 +172,16 @@ static size_t nr_tried(const struct section *section, enum way way)
 
 void report_subject(const struct subject *subject, enum way way)
 {
-	const struct section *section = section_of(subject);
+	const struct section *section = section_from(subject, 0);
 	const struct tally *tally = tally_of(subject, way);
-	char bytes[20] = "-";
+	size_t all = 0, tried = 0;
+	char bytes[20];
 
-	if (section)
-		snprintf(bytes, sizeof(bytes), "%zu/%zu", nr_tried(section, way),
-			 (size_t)(section->end - section->start));
+	for (; section; section = section_from(subject, section->end)) {
+		all += section->end - section->start;
+		tried += nr_tried(section, way);
+	}
+	snprintf(bytes, sizeof(bytes), "%zu/%zu", tried, all);
 	printf("%-54s %8s %8lu %8lu %10lu\n", subject->name, bytes, tally->points, tally->aborts,
 	       tally->violations);
 	fflush(stdout);

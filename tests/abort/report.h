@@ -30,8 +30,14 @@ int report_init(void);
 /* The section with this descriptor, which may be a shared library's. */
 struct section *section_find(uintptr_t descriptor);
 
-/* The section that is part of the subject's code, or NULL. */
-struct section *section_of(const struct subject *subject);
+/* The first section of the subject's code that begins at an address or behind it, or NULL. */
+struct section *section_from(const struct subject *subject, uintptr_t address);
+
+/*
+ * What is wrong with the section's descriptor, or NULL. Kernels from 6.19 on say nothing about some
+ * of it, unless they debug.
+ */
+const char *section_fault(const struct section *section);
 
 /* A thread was stopped before the instruction at pc, and what came then was judged. */
 void section_tried(struct section *section, enum way way, uintptr_t pc, size_t bytes);

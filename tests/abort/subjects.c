@@ -10,17 +10,16 @@
  * Where a function preserves every register that its body is known to change, a register that its
  * section changes without telling the compiler shows to the caller.
  */
-#if defined(__x86_64__) && defined(__clang__)
+#if defined(__x86_64__) && defined(__OPTIMIZE__)
 # define KEEPS_REGISTERS	__attribute__((no_caller_saved_registers))
 # define ALL_KEPT		true
-#elif defined(__x86_64__)
-# define KEEPS_REGISTERS	__attribute__((no_caller_saved_registers))
-# define ALL_KEPT		true
-# pragma GCC push_options
-# pragma GCC target("general-regs-only")
 #else
 # define KEEPS_REGISTERS
 # define ALL_KEPT		false
+#endif
+#if defined(__x86_64__) && !defined(__clang__)
+# pragma GCC push_options
+# pragma GCC target("general-regs-only")
 #endif
 
 #ifdef MUTANT

@@ -28,8 +28,8 @@ struct tracee *tracee;
 
 static pid_t pid;
 static struct arch_regs idle;		/* at the trap that it begins with */
-static uintptr_t break_address;
-static bool break_passed;		/* it has to be set again */
+static uintptr_t break_address;		/* of the breakpoint that is set, or 0 */
+static bool planted;			/* as a trap */
 
 static void on_signal(int signal)
 {
@@ -49,13 +49,20 @@ static long thread_ns(void)
 	return (long)time.tv_sec * 1000000000L + time.tv_nsec;
 }
 
+/* Not everybody may; all of this works without, but waits for its turn on a busy machine. */
+void set_priority(int priority)
+{
+	const struct sched_param parameters = { .sched_priority = priority };
+
+	sched_setscheduler(0, SCHED_FIFO, &parameters);
+}
+
 static void *occupy(void *unused)
 {
-	const struct sched_param parameters = { .sched_priority = OCCUPANT_PRIORITY };
 	long begin;
 
 	(void)unused;
-	sched_setscheduler(0, SCHED_FIFO, &parameters);
+	set_priority(OCCUPANT_PRIORITY);
 	for (;;) {
 		while (!RSEQ_READ_ONCE(tracee->occupy))
 			syscall(SYS_futex, &tracee->occupy, FUTEX_WAIT, 0, NULL, NULL, 0);
@@ -96,6 +103,7 @@ static void run_tracee(void)
 {
 	pthread_t thread;
 
+	set_priority(TRACEE_PRIORITY);
 	tracee->occupy = 0;
 	tracee->occupied = false;
 	if (pthread_create(&thread, NULL, occupy, NULL))
@@ -142,7 +150,6 @@ int tracee_start(int cpu)
 	}
 	tracee_regs(&idle);
 	break_address = 0;
-	break_passed = false;
 	return 0;
 }
 
@@ -284,18 +291,56 @@ int tracee_id(enum rseq_percpu_mode mode)
 	return (int)(uint32_t)peek(offsetof(struct rseq_abi, mm_cid));
 }
 
-bool tracee_break_at(uintptr_t address)
+/* The code at an address, from there on as the tracer has it; with a trap or without. */
+static void write_code(uintptr_t address, bool trap)
 {
-	if (address == break_address && !break_passed)
-		return true;
-	break_passed = false;
-	if (!arch_break_at(pid, address))
-		return false;
-	break_address = address;
-	return true;
+	uint64_t word;
+
+	memcpy(&word, (const void *)address, sizeof(word));
+	if (trap)
+		memcpy(&word, arch_trap_insn, arch_trap_bytes);
+	if (ptrace(PTRACE_POKETEXT, pid, address, word))
+		perror("ptrace: code");
 }
 
+void tracee_plant_breakpoints(void)
+{
+	planted = true;
+}
+
+void tracee_break_at(uintptr_t address)
+{
+	if (address == break_address)
+		return;
+	if (!planted && !arch_break_at(pid, address)) {
+		printf("no breakpoints (%s): traps are planted\n", strerror(errno));
+		planted = true;
+	}
+	if (planted && break_address)
+		write_code(break_address, false);
+	if (planted && address)
+		write_code(address, true);
+	break_address = address;
+}
+
+bool tracee_at_breakpoint(const struct arch_regs *regs)
+{
+	uint64_t pc = arch_pc(regs);
+
+	return break_address && (pc == break_address ||
+				 (planted && pc == break_address + arch_trap_pc_offset));
+}
+
+/* In place of a planted trap stands a jump, which is done by hand. */
 void tracee_pass_breakpoint(void)
 {
-	break_passed = arch_pass_breakpoint(pid);
+	struct arch_regs regs;
+
+	if (planted) {
+		tracee_regs(&regs);
+		arch_jump_from(&regs, break_address);
+		tracee_set_regs(&regs);
+	} else if (arch_pass_breakpoint(pid)) {
+		break_address = 0;
+	}
 }

@@ -10,9 +10,16 @@
 
 #define TRACEE_STACK	65536
 
-/* Priorities, where real-time ones are allowed: of the second thread, and of all others. */
+/*
+ * Priorities, where real-time ones are allowed: the second thread must not keep the first one from
+ * its CPU, nor that the tracer.
+ */
 #define OCCUPANT_PRIORITY	1
-#define OWN_PRIORITY		2
+#define TRACEE_PRIORITY		2
+#define TRACER_PRIORITY		3
+
+/* Of the calling thread. */
+void set_priority(int priority);
 
 /* What the tracer and the tracee share. */
 struct tracee {
@@ -82,13 +89,17 @@ void tracee_arm(uint64_t descriptor);
 /* The id that the kernel gave it when it last went on. */
 int tracee_id(enum rseq_percpu_mode mode);
 
-/* A breakpoint, 0 for none. Returns false where there are none. */
-bool tracee_break_at(uintptr_t address);
-
 /*
- * To be called before it goes on from the breakpoint, which may be gone then until it is set
- * anew.
+ * Breakpoints are those of the machine, or traps planted in the tracee's code: where there are no
+ * others, or those of an emulated machine are slow.
  */
+void tracee_plant_breakpoints(void);
+
+/* Sets the one breakpoint there is, 0 for none. */
+void tracee_break_at(uintptr_t address);
+bool tracee_at_breakpoint(const struct arch_regs *regs);
+
+/* Readies it to go on behind the breakpoint, which has to be set anew then. */
 void tracee_pass_breakpoint(void);
 
 #endif /* TRACEE_H */
