@@ -21,8 +21,11 @@ extern struct options options;
 bool is_wanted(const struct subject *subject);
 
 /* Whether a conflict is to be tried; inside: in the middle of the section. */
-bool is_tried(const struct subject *subject, const struct input *input, enum conflict conflict,
-		bool inside);
+bool is_tried(const struct subject *subject, const struct input *input,
+		const struct conflict *conflict, bool inside);
+
+/* Whether it is one of the conflicts that the operation is tried with at every point. */
+bool is_own(const struct subject *subject, const struct conflict *conflict);
 
 /* Both return false where this way is not allowed, with the reason printed. */
 bool walk_subjects(void);

@@ -54,6 +54,11 @@ uint64_t arch_pc(const struct arch_regs *regs)
 	return regs->word[REG(pc)];
 }
 
+void arch_set_pc(struct arch_regs *regs, uintptr_t pc)
+{
+	regs->word[REG(pc)] = pc;
+}
+
 uint64_t arch_sp(const struct arch_regs *regs)
 {
 	return regs->word[REG(sp)];
@@ -169,14 +174,6 @@ size_t arch_unsteppable_bytes(const unsigned char *insn)
 const unsigned char arch_trap_insn[] = { 0x00, 0x00, 0x20, 0xd4 };
 const size_t arch_trap_bytes = sizeof(arch_trap_insn);
 const size_t arch_trap_pc_offset = 0;
-
-void arch_jump_from(struct arch_regs *regs, uintptr_t jump)
-{
-	uint32_t code;
-
-	memcpy(&code, (const void *)jump, sizeof(code));
-	regs->word[REG(pc)] = jump + (uintptr_t)(intptr_t)((int32_t)(code << 6) >> 4);
-}
 
 uintptr_t arch_context_pc(void *context, uintptr_t trap)
 {

@@ -47,6 +47,11 @@ uint64_t arch_pc(const struct arch_regs *regs)
 	return regs->word[REG(rip)];
 }
 
+void arch_set_pc(struct arch_regs *regs, uintptr_t pc)
+{
+	regs->word[REG(rip)] = pc;
+}
+
 uint64_t arch_sp(const struct arch_regs *regs)
 {
 	return regs->word[REG(rsp)];
@@ -259,16 +264,6 @@ size_t arch_unsteppable_bytes(const unsigned char *insn)
 const unsigned char arch_trap_insn[] = { 0xcc };
 const size_t arch_trap_bytes = sizeof(arch_trap_insn);
 const size_t arch_trap_pc_offset = sizeof(arch_trap_insn);
-
-void arch_jump_from(struct arch_regs *regs, uintptr_t jump)
-{
-	const unsigned char *insn = (const unsigned char *)jump;
-	int32_t distance = (int8_t)insn[1];
-
-	if (*insn == 0xe9)
-		memcpy(&distance, insn + 1, sizeof(distance));
-	regs->word[REG(rip)] = jump + arch_insn_length(insn) + (uintptr_t)(intptr_t)distance;
-}
 
 uintptr_t arch_context_pc(void *context, uintptr_t trap)
 {

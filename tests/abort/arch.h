@@ -40,6 +40,7 @@ struct arch_set {
 };
 
 uint64_t arch_pc(const struct arch_regs *regs);
+void arch_set_pc(struct arch_regs *regs, uintptr_t pc);
 uint64_t arch_sp(const struct arch_regs *regs);
 int arch_result(const struct arch_regs *regs);
 
@@ -90,9 +91,6 @@ bool arch_insn_jumps(const unsigned char *insn);
  * none: each step takes away the reservation that it begins with.
  */
 size_t arch_unsteppable_bytes(const unsigned char *insn);
-
-/* Sets the program counter to where the unconditional jump leads that is at an address. */
-void arch_jump_from(struct arch_regs *regs, uintptr_t jump);
 
 /*
  * For traps that are planted in code: what to write, how many bytes, how far behind the trap a

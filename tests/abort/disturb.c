@@ -85,7 +85,7 @@ static enum outcome compare_ids(struct trial *trial)
 {
 	int id = tracee_id(walk.subject->mode);
 
-	trial->final = walk.subject->takes_id ? tracee->call.id : id;
+	trial->final = walk.subject->operation->takes_id ? tracee->call.id : id;
 	if (walk.disturbance == SIGNALLED &&
 	    (tracee->handled != 1 || !tracee->handled_well || tracee->handled_id != walk.home))
 		return SPOILT;
@@ -130,6 +130,7 @@ static enum outcome disturb_once(void)
 		walk_violation("aborted after it has left the section");
 	if (!retry(&trial.result))
 		return BAD;
+	trial.output = tracee->call.output;
 	trial.before = point->committed || (point->decided && trial.result == 1);
 	outcome = compare_ids(&trial);
 	walk.displaced += walk.disturbance == DISPLACED;
@@ -145,7 +146,7 @@ static enum outcome disturb_once(void)
  * A kernel that preempts the thread between its commit and its return may give it another mm_cid
  * then, which looks like a section that does not compare it. It hardly happens a second time.
  */
-static void disturb(enum disturbance disturbance, enum conflict conflict)
+static void disturb(enum disturbance disturbance, const struct conflict *conflict)
 {
 	int repetitions = 0, mismatches = 0;
 	enum outcome outcome = SPOILT;
@@ -172,20 +173,21 @@ static void disturb(enum disturbance disturbance, enum conflict conflict)
 
 void walk_disturb(void)
 {
-	enum conflict conflict, own = own_conflict(walk.subject);
+	const struct conflict *conflict = walk.subject->structure->conflicts;
+	const struct conflict *end = conflict + walk.subject->structure->nr_conflicts;
 
-	disturb(PREEMPTED, CONFLICT_NONE);
-	for (conflict = CONFLICT_NONE + 1; conflict < NR_CONFLICTS; conflict++) {
+	disturb(PREEMPTED, NULL);
+	for (; conflict < end; conflict++) {
 		if (!is_tried(walk.subject, walk.input, conflict, walk.point.inside))
 			continue;
 		disturb(CONFLICTED, conflict);
 		if (options.away != options.home)
 			disturb(MIGRATED, conflict);
-		if (options.away != options.home && conflict == own &&
+		if (options.away != options.home && is_own(walk.subject, conflict) &&
 		    walk.subject->mode == RSEQ_PERCPU_MM_CID && walk.input->thorough)
 			disturb(DISPLACED, conflict);
 		disturb(SIGNALLED, conflict);
 	}
 	walk.disturbance = PREEMPTED;
-	walk.conflict = CONFLICT_NONE;
+	walk.conflict = NULL;
 }

@@ -44,7 +44,7 @@ static struct injection {
 	unsigned char *trap;		/* where it is planted, or NULL */
 	unsigned char insn[4];		/* what was there */
 	enum disturbance disturbance;
-	enum conflict conflict;
+	const struct conflict *conflict;	/* NULL for none */
 	struct call call;
 
 	/* what the handler found */
@@ -67,7 +67,8 @@ static void violation(const char *format, ...)
 	report_violation(now.subject, INJECT, "%s, %+td of the section, %s, %s: %s",
 			 now.input->name,
 			 (ptrdiff_t)((uintptr_t)now.trap - now.section->start),
-			 disturbance_names[now.disturbance], conflict_names[now.conflict], what);
+			 disturbance_names[now.disturbance],
+			 now.conflict ? now.conflict->name : "nothing", what);
 }
 
 static bool given_up(void)
@@ -165,7 +166,8 @@ static enum outcome judge(struct trial *trial)
 		return BAD;
 	}
 	trial->before = now.committed;
-	trial->final = now.subject->takes_id ? now.call.id : id;
+	trial->output = now.call.output;
+	trial->final = now.subject->operation->takes_id ? now.call.id : id;
 	if (!judge_order(trial, why, sizeof(why))) {
 		violation("%s", why);
 		return BAD;
@@ -212,7 +214,7 @@ static enum outcome disturb_once(void)
 }
 
 /* Returns whether the trap was reached. */
-static bool disturb(enum disturbance disturbance, enum conflict conflict)
+static bool disturb(enum disturbance disturbance, const struct conflict *conflict)
 {
 	int repetitions = 0;
 	enum outcome outcome;
@@ -231,11 +233,12 @@ static bool disturb(enum disturbance disturbance, enum conflict conflict)
 
 static bool disturb_in_all_ways(bool inside)
 {
-	enum conflict conflict;
+	const struct conflict *conflict = now.subject->structure->conflicts;
+	const struct conflict *end = conflict + now.subject->structure->nr_conflicts;
 
-	if (!disturb(SIGNALLED, CONFLICT_NONE))
+	if (!disturb(SIGNALLED, NULL))
 		return false;
-	for (conflict = CONFLICT_NONE + 1; conflict < NR_CONFLICTS; conflict++) {
+	for (; conflict < end; conflict++) {
 		if (!is_tried(now.subject, now.input, conflict, inside))
 			continue;
 		disturb(CONFLICTED, conflict);
@@ -283,8 +286,8 @@ static void disturb_subject(void)
 {
 	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
 	struct rlimit limit = { MAX_CPU_SECONDS, MAX_CPU_SECONDS + 1 };
-	const struct input *inputs;
-	size_t nr_inputs = inputs_of(now.subject, &inputs);
+	const struct input *inputs = now.subject->operation->inputs;
+	size_t nr_inputs = now.subject->operation->nr_inputs;
 
 	setrlimit(RLIMIT_CPU, &limit);
 	sigaction(SIGTRAP, &action, NULL);
@@ -295,6 +298,7 @@ static void disturb_subject(void)
 	}
 	for (size_t i = 0; i < nr_inputs; i++) {
 		now.input = &inputs[i];
+		data_of(now.subject, now.input);
 		now.section = section_from(now.subject, 0);
 		if (!options.quick || !now.input->redundant)
 			disturb_input();

@@ -11,15 +11,19 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/arch-aarch64.c \
 	tests/abort/arch-x86-64.c \
 	tests/abort/arch.h \
+	tests/abort/counter.c \
 	tests/abort/data.c \
 	tests/abort/data.h \
 	tests/abort/disturb.c \
+	tests/abort/function.h \
 	tests/abort/inject.c \
 	tests/abort/main.c \
-	tests/abort/model.c \
+	tests/abort/ops-data.c \
+	tests/abort/ops.h \
 	tests/abort/point.c \
 	tests/abort/report.c \
 	tests/abort/report.h \
+	tests/abort/subjects.h \
 	tests/abort/tracee.c \
 	tests/abort/tracee.h \
 	tests/abort/walk.c \
@@ -29,7 +33,7 @@ tests_abort_libabort_a_CPPFLAGS = $(abort_CPPFLAGS)
 abort_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE=
 abort_LDFLAGS = $(AM_LDFLAGS) -static -Wl,-z,now
 abort_LDADD = tests/abort/libabort.a src/librseq.la
-abort_sources = tests/abort/mutants.h tests/abort/subjects.c tests/abort/subjects.h
+abort_sources = tests/abort/mutants.h tests/abort/ops.c tests/abort/subjects.c
 
 check_PROGRAMS += tests/abort/test-abort
 tests_abort_test_abort_SOURCES = $(abort_sources)

@@ -16,7 +16,6 @@
  */
 #include "abort.h"
 
-#include <rseq/counter.h>
 #include <rseq/info.h>
 
 #include <getopt.h>
@@ -38,21 +37,25 @@ bool is_wanted(const struct subject *subject)
 	return !options.only || strstr(subject->name, options.only);
 }
 
+bool is_own(const struct subject *subject, const struct conflict *conflict)
+{
+	return subject->operation->own >> (conflict - subject->structure->conflicts) & 1;
+}
+
 /*
  * Outside of sections what matters is whether the operation was over; its own kind shows that, and
  * the one kind that brings back what was there.
  */
-bool is_tried(const struct subject *subject, const struct input *input, enum conflict conflict,
-		bool inside)
+bool is_tried(const struct subject *subject, const struct input *input,
+		const struct conflict *conflict, bool inside)
 {
 	bool few = options.quick || !inside;
 
-	if (!conflict_applies(conflict, subject->mode))
+	if (conflict->by_cpu && subject->mode != RSEQ_PERCPU_CPU_ID)
 		return false;
-	if (conflict == own_conflict(subject) ||
-	    (conflict == CONFLICT_ADD && own_conflict(subject) == CONFLICT_COUNTER))
+	if (is_own(subject, conflict))
 		return true;
-	return input->thorough && (!few || conflict == CONFLICT_ABA);
+	return input->thorough && (!few || conflict->restores);
 }
 
 static void on_tick(int signal)
@@ -115,7 +118,7 @@ static int prepare(void)
 	}
 	find_cpus();
 	describe();
-	if (data_init() || report_init()) {
+	if (subjects_init() || report_init()) {
 		printf("memory or room is missing: %s\n", strerror(errno));
 		return 1;
 	}

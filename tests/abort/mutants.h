@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mutants.h: critical sections with one mistake each, MUTANT says which. The library's own verbs
- * are replaced by wrong ones before an operation is made of them. Mutant 12 is in subjects.c: it
+ * are replaced by wrong ones before an operation is made of them. Mutant 12 is in ops.c: it
  * is a mistake of the caller.
  */
 #ifndef MUTANTS_H
 #define MUTANTS_H
 
 #include <rseq/section.h>
-
-/* Counters have another label and no comparison: where that is in the way they stay as they are. */
-#if MUTANT == 1 || MUTANT == 2 || MUTANT == 10
-# include <rseq/counter.h>
-#endif
 
 /* The right verbs, of which the wrong ones are made. */
 #if defined(__x86_64__)

@@ -36,7 +36,7 @@ void walk_violation(const char *format, ...)
 			 (ptrdiff_t)(pc - point->descriptor->start_ip));
 	report_violation(walk.subject, WALK, "%s, point %zu (%s), %s, %s: %s", walk.input->name,
 			 walk.nr, where, disturbance_names[walk.disturbance],
-			 conflict_names[walk.conflict], what);
+			 walk.conflict ? walk.conflict->name : "nothing", what);
 }
 
 bool walk_given_up(void)
@@ -88,15 +88,17 @@ static bool take_point(void)
 	tracee_regs(&point->regs);
 	tracee_vectors(&point->vectors);
 	data_save(&point->data);
+	point->call = tracee->call;
 	point->committed = data_committed(walk.subject, walk.input, walk.home);
 	point->descriptor = (const struct rseq_abi_cs *)(uintptr_t)point->armed;
+	point->was_inside = point->inside;
 	point->inside = false;
 	if (point->armed) {
 		offset = arch_pc(&point->regs) - point->descriptor->start_ip;
 		point->inside = offset < point->descriptor->post_commit_offset;
 	}
-	walk.was_inside |= point->inside;
-	point->decided = walk.was_inside && !point->inside;
+	walk.entered |= point->inside;
+	point->decided = walk.entered && !point->inside;
 	point->stack_bytes = (size_t)(stack_top() - stack_bottom(&point->regs));
 	if (point->stack_bytes > MAX_STACK) {
 		walk.lost = true;
@@ -106,6 +108,8 @@ static bool take_point(void)
 	memcpy(point->stack, stack_bottom(&point->regs), point->stack_bytes);
 	memmove(walk.history, walk.history + 1, sizeof(walk.history) - sizeof(walk.history[0]));
 	walk.history[ARCH_ARMING] = (struct snapshot){ point->regs, point->vectors };
+	if (point->inside && arch_pc(&point->regs) == point->descriptor->start_ip)
+		walk.begin = walk.history[0];
 	return true;
 }
 
@@ -114,7 +118,7 @@ void walk_return(void)
 	const struct point *point = &walk.point;
 
 	walk_move(options.home);
-	call_prepare(&tracee->call, walk.subject->operation, walk.input, walk.home);
+	tracee->call = point->call;
 	data_restore(&point->data);
 	memcpy(stack_bottom(&point->regs), point->stack, point->stack_bytes);
 	tracee_set_regs(&point->regs);
@@ -155,7 +159,14 @@ static bool settle(void)
 		return false;
 	walk.home = tracee_id(walk.subject->mode);
 	data_forget();
-	return data_know(walk.home);
+	/* An operation that finds its CPU by itself works on the data of the one it is moved to. */
+	return data_know(walk.home) &&
+	       (walk.subject->operation->takes_id || data_know(options.away));
+}
+
+static bool has_other_id(void)
+{
+	return walk.subject->operation->takes_id && tracee_id(walk.subject->mode) != walk.home;
 }
 
 /* The thread's id may have changed on the way: then from the start again. */
@@ -168,7 +179,8 @@ bool walk_to(size_t nr)
 		call_prepare(&tracee->call, walk.subject->operation, walk.input, walk.home);
 		tracee_begin((uintptr_t)walk.subject->function);
 		walk.point.armed = 0;
-		walk.was_inside = false;
+		walk.point.inside = false;
+		walk.entered = false;
 		for (walk.nr = 0;; walk.nr++) {
 			if (!take_point())
 				return false;
@@ -178,7 +190,7 @@ bool walk_to(size_t nr)
 				return true;
 			if (!step())
 				return false;
-			if (walk.subject->takes_id && tracee_id(walk.subject->mode) != walk.home)
+			if (has_other_id())
 				break;
 		}
 	}
@@ -196,7 +208,7 @@ bool walk_on(void)
 	walk_return();
 	if (!step())
 		return false;
-	if (walk.subject->takes_id && tracee_id(walk.subject->mode) != walk.home)
+	if (has_other_id())
 		return walk_to(walk.nr + 1);
 	next = (uintptr_t)insn + length;
 	walk.nr++;

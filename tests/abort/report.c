@@ -11,8 +11,7 @@
 
 #include "arch.h"
 
-#define MAX_SUBJECTS	64
-#define MAX_SECTIONS	128
+#define MAX_SECTIONS	512
 #define PRINTED		5		/* violations of a subject that are printed */
 
 struct tally {
@@ -53,7 +52,7 @@ int report_init(void)
 
 	report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		      -1, 0);
-	if (report == MAP_FAILED || nr_subjects > MAX_SUBJECTS)
+	if (report == MAP_FAILED)
 		return -1;
 	for (; descriptor < __stop___rseq_cs; descriptor++)
 		if (!section_add(descriptor, true))

@@ -5,6 +5,7 @@
 #ifndef REPORT_H
 #define REPORT_H
 
+#include "arch.h"
 #include "subjects.h"
 
 /* The ways to interrupt a subject. */
@@ -21,6 +22,8 @@ struct section {
 	uintptr_t descriptor;
 	uintptr_t start, end, abort;
 	bool own;			/* of this program, not of a shared library */
+	struct arch_set outputs;	/* registers that it was seen to return something in */
+	unsigned int nr_outputs;
 	bool tried[NR_WAYS][SECTION_BYTES];
 };
 

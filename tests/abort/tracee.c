@@ -331,15 +331,19 @@ bool tracee_at_breakpoint(const struct arch_regs *regs)
 				 (planted && pc == break_address + arch_trap_pc_offset));
 }
 
-/* In place of a planted trap stands a jump, which is done by hand. */
+/* Takes the trap away for the one instruction in the place of which it stands. */
 void tracee_pass_breakpoint(void)
 {
 	struct arch_regs regs;
+	int signal = 0;
 
 	if (planted) {
 		tracee_regs(&regs);
-		arch_jump_from(&regs, break_address);
+		arch_set_pc(&regs, break_address);
 		tracee_set_regs(&regs);
+		write_code(break_address, false);
+		if (tracee_run(PTRACE_SINGLESTEP, &signal) == STOP_TRAP)
+			write_code(break_address, true);
 	} else if (arch_pass_breakpoint(pid)) {
 		break_address = 0;
 	}

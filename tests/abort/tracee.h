@@ -26,7 +26,7 @@ struct tracee {
 	struct call call;		/* the argument of the function */
 
 	/* what the tracee's signal handler does, and did */
-	enum conflict conflict;
+	const struct conflict *conflict;
 	enum rseq_percpu_mode mode;
 	int handled;			/* how often */
 	int handled_id;
@@ -99,7 +99,7 @@ void tracee_plant_breakpoints(void);
 void tracee_break_at(uintptr_t address);
 bool tracee_at_breakpoint(const struct arch_regs *regs);
 
-/* Readies it to go on behind the breakpoint, which has to be set anew then. */
+/* Readies it to go on from the breakpoint, which may be gone then until it is set anew. */
 void tracee_pass_breakpoint(void);
 
 #endif /* TRACEE_H */

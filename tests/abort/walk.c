@@ -20,24 +20,37 @@ static struct arch_set clobbers_of(const struct subject *subject)
 	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
 		arch_add(&set, common[i]);
 	for (size_t i = 0; i < sizeof(of_copies) / sizeof(of_copies[0]); i++)
-		if (subject->operation == LOAD_CBNE_MEMCPY_STORE)
+		if (subject->operation->copies)
 			arch_add(&set, of_copies[i]);
 	return set;
 }
 
-static void look_at_registers(bool was_inside)
+/*
+ * Which registers an asm statement returns something in, only the compiler knows; how many, the
+ * subject. The first ones that the section changes are taken for these, whatever the input.
+ */
+static void look_at_registers(void)
 {
 	const struct point *point = &walk.point;
-	struct arch_set clobbers = clobbers_of(walk.subject);
+	const struct snapshot *begin = &walk.begin;
+	struct arch_set may_change = clobbers_of(walk.subject);
+	struct section *section;
 	const char *name;
 
-	if (point->inside && arch_pc(&point->regs) == point->descriptor->start_ip)
-		walk.begin = walk.history[0];
-	if (!point->inside && !was_inside)
+	if (!point->inside && !point->was_inside)
 		return;
-	name = arch_difference(&walk.begin.regs, &point->regs, &clobbers);
+	section = section_find((uintptr_t)point->armed);
+	if (section)
+		may_change.general |= section->outputs.general;
+	name = arch_difference(&begin->regs, &point->regs, &may_change);
+	for (; name && section && section->nr_outputs < walk.subject->operation->outputs;
+	     name = arch_difference(&begin->regs, &point->regs, &may_change)) {
+		section->nr_outputs++;
+		arch_add(&section->outputs, name);
+		arch_add(&may_change, name);
+	}
 	if (!name)
-		name = arch_vector_difference(&walk.begin.vectors, &point->vectors, &clobbers);
+		name = arch_vector_difference(&begin->vectors, &point->vectors, &may_change);
 	if (name)
 		walk_violation("the section changes %s, which it does not declare", name);
 }
@@ -48,6 +61,7 @@ static void judge_walk(void)
 	struct trial trial = {
 		.subject = walk.subject, .input = walk.input, .home = walk.home,
 		.final = walk.home, .before = true, .result = arch_result(&walk.point.regs),
+		.output = tracee->call.output,
 	};
 	const char *name = arch_call_difference(&walk.entry, &walk.point.regs,
 						walk.subject->keeps_registers);
@@ -81,12 +95,11 @@ static void walk_input(void)
 {
 	const struct point *point = &walk.point;
 	struct section *section;
-	bool was_inside = false;
 
 	if (!walk_to(0))
 		return;
 	while (!walk_given_up() && walk.nr < MAX_POINTS) {
-		look_at_registers(was_inside);
+		look_at_registers();
 		if (arch_returned(&point->regs)) {
 			judge_walk();
 			return;
@@ -97,7 +110,6 @@ static void walk_input(void)
 		if (section && !walk.lost)
 			section_tried(section, WALK, arch_pc(&point->regs),
 				      arch_insn_length((void *)arch_pc(&point->regs)));
-		was_inside = point->inside;
 		if (walk_given_up() || !walk_on())
 			return;
 	}
@@ -133,11 +145,12 @@ static bool start_anew(void)
 /* Returns whether the next subject can be tried. */
 static bool walk_subject(void)
 {
-	const struct input *inputs;
-	size_t nr_inputs = inputs_of(walk.subject, &inputs);
+	const struct input *inputs = walk.subject->operation->inputs;
+	size_t nr_inputs = walk.subject->operation->nr_inputs;
 
 	for (size_t i = 0; i < nr_inputs; i++) {
 		walk.input = &inputs[i];
+		data_of(walk.subject, walk.input);
 		if (options.quick && walk.input->redundant)
 			continue;
 		walk_input();

@@ -30,9 +30,11 @@ struct point {
 	struct arch_regs regs;
 	struct arch_vectors vectors;
 	struct state data;
+	struct call call;		/* which may be written to, too */
 	uint64_t armed;			/* the descriptor that was taken out of its area, or 0 */
 	const struct rseq_abi_cs *descriptor;	/* the same */
 	bool inside;			/* of its section */
+	bool was_inside;		/* at the point before */
 	bool committed;			/* the data say so */
 	bool decided;			/* it has left a section */
 	size_t stack_bytes;
@@ -53,14 +55,14 @@ struct walk {
 	struct point point;
 	size_t nr;			/* of the point */
 	struct snapshot history[ARCH_ARMING + 1];	/* the newest last */
-	struct snapshot begin;		/* of the section */
-	bool was_inside;
+	struct snapshot begin;		/* of the section, in the run that the point is of */
+	bool entered;			/* it was inside of a section at some point */
 	bool lost;			/* the tracee is gone */
 	bool stuck;			/* because it did not end */
 
 	/* the disturbance under way */
 	enum disturbance disturbance;
-	enum conflict conflict;
+	const struct conflict *conflict;	/* NULL for none */
 
 	unsigned long displaced, changed;	/* runs, and those in which the id changed */
 };
