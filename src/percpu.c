@@ -176,8 +176,9 @@ enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate)
 		return RSEQ_RETRY_CLOSED;
 	if (state != RSEQ_GATE_RELEASED)
 		return RSEQ_RETRY_ABORTED;
-	/* If that fails, it is another row's turn now. */
-	rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)at, (intptr_t)state, 0, row);
+	if (rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)at, (intptr_t)state, 0,
+				      row) < 0)
+		return RSEQ_RETRY_ABORTED;
 	return RSEQ_RETRY_OPENED;
 }
 

@@ -76,7 +76,7 @@ enum rseq_retry {
 	RSEQ_RETRY_NEVER,	/* no rseq in this thread */
 	RSEQ_RETRY_CLOSED,	/* the row is somebody's for now */
 	RSEQ_RETRY_OPENED,	/* there was a reason, and it is gone */
-	RSEQ_RETRY_ABORTED,	/* the section was aborted, or it found what it says */
+	RSEQ_RETRY_ABORTED,	/* a section was aborted, or the last one found what it says */
 };
 
 enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate) rseq_hidden;

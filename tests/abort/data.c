@@ -115,6 +115,15 @@ bool data_know(int id)
 	return true;
 }
 
+/* An operation that finds its data by itself works on those of whichever concurrency id it gets. */
+bool data_know_all(void)
+{
+	for (int id = 0; id < data_nr_ids() && id < MAX_IDS; id++)
+		if (!data_know(id))
+			return false;
+	return true;
+}
+
 void data_reset(void)
 {
 	for (int i = 0; i < known->nr; i++)
@@ -162,9 +171,12 @@ struct difference {
 	const unsigned char *first, *second;	/* the region in both */
 };
 
-/* Finds one in the data of an id, if there is one, but for those that scratch may write to. */
+/*
+ * Finds one in the data of an id, if there is one, but for those that scratch may write to: if the
+ * id was tried, or they are those of all ids.
+ */
 static bool differs(const struct state *first, const struct state *second, int i,
-		const struct call *scratch, struct difference *difference)
+		const struct call *scratch, bool tried, struct difference *difference)
 {
 	const struct region *region = current->regions, *end = region + current->nr_regions;
 	const unsigned char *a = first->bytes[i], *b = second->bytes[i];
@@ -173,7 +185,7 @@ static bool differs(const struct state *first, const struct state *second, int i
 		size_t bytes = region_bytes(region), begin = bytes, skipped = 0;
 		uintptr_t offset;
 
-		if (scratch) {
+		if (scratch && (tried || !region->stride)) {
 			offset = (uintptr_t)scratch->scratch -
 				 (uintptr_t)region_at(region, first->id[i]);
 			if (offset < bytes) {
@@ -247,7 +259,7 @@ bool data_committed(const struct subject *subject, const struct input *input, in
 	data_restore(&now);
 	for (int i = 0; i < now.nr; i++)
 		if (now.id[i] == home)
-			return differs(&now, &initial, i, &call, &difference);
+			return differs(&now, &initial, i, &call, true, &difference);
 	return false;
 }
 
@@ -334,7 +346,7 @@ bool data_judge(const struct trial *trial, char *why, size_t size)
 		bool settled = trial->before || (id == trial->final && !result);
 
 		call_prepare(&call, operation, trial->input, id);
-		if (differs(&is, &should, i, tried && !settled ? &call : NULL, &difference)) {
+		if (differs(&is, &should, i, settled ? NULL : &call, tried, &difference)) {
 			explain(&is, i, &difference, why, size);
 			return false;
 		}

@@ -36,6 +36,7 @@ void data_of(const struct subject *subject, const struct input *input);
 /* The ids whose data count: at first none. Returns false where there is no room for one more. */
 void data_forget(void);
 bool data_know(int id);
+bool data_know_all(void);
 bool data_knows(int id);
 
 /* Gives all known ids the state that every trial begins with. */

@@ -12,6 +12,7 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/arch-x86-64.c \
 	tests/abort/arch.h \
 	tests/abort/counter.c \
+	tests/abort/list.c \
 	tests/abort/data.c \
 	tests/abort/data.h \
 	tests/abort/disturb.c \

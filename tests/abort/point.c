@@ -159,9 +159,12 @@ static bool settle(void)
 		return false;
 	walk.home = tracee_id(walk.subject->mode);
 	data_forget();
+	if (!data_know(walk.home))
+		return false;
 	/* An operation that finds its CPU by itself works on the data of the one it is moved to. */
-	return data_know(walk.home) &&
-	       (walk.subject->operation->takes_id || data_know(options.away));
+	if (walk.subject->operation->takes_id)
+		return true;
+	return walk.subject->mode == RSEQ_PERCPU_MM_CID ? data_know_all() : data_know(options.away);
 }
 
 static bool has_other_id(void)

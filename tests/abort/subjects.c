@@ -9,6 +9,7 @@ static const struct structure *const structures[] = {
 	&ops_structure,
 #ifndef MUTANT
 	&counter_structure,
+	&list_structure,
 #endif
 };
 

@@ -96,6 +96,7 @@ struct conflict {
 struct operation {
 	bool takes_id;			/* else it finds its CPU by itself */
 	bool copies;			/* its section may change RSEQ_ASM_COPY_CLOBBERS, too */
+	bool temporaries;		/* ... and RSEQ_ASM_TEMPORARIES */
 	unsigned int outputs;		/* registers that its section returns something in */
 	unsigned int own;		/* bits of the conflicts that are tried at every point */
 	const struct input *inputs;
@@ -136,7 +137,7 @@ struct structure {
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 #define ARRAY(array)		(array), ARRAY_SIZE(array)
 
-extern const struct structure ops_structure, counter_structure;
+extern const struct structure ops_structure, counter_structure, list_structure;
 
 #define MAX_SUBJECTS	256
 

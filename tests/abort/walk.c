@@ -15,6 +15,7 @@ static struct arch_set clobbers_of(const struct subject *subject)
 {
 	static const char *const common[] = { RSEQ_ASM_CLOBBERS };
 	static const char *const of_copies[] = { RSEQ_ASM_COPY_CLOBBERS };
+	static const char *const temporaries[] = { RSEQ_ASM_TEMPORARIES };
 	struct arch_set set = { 0 };
 
 	for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
@@ -22,6 +23,9 @@ static struct arch_set clobbers_of(const struct subject *subject)
 	for (size_t i = 0; i < sizeof(of_copies) / sizeof(of_copies[0]); i++)
 		if (subject->operation->copies)
 			arch_add(&set, of_copies[i]);
+	for (size_t i = 0; i < sizeof(temporaries) / sizeof(temporaries[0]); i++)
+		if (subject->operation->temporaries)
+			arch_add(&set, temporaries[i]);
 	return set;
 }
 
