@@ -6,8 +6,10 @@ dist_man_MANS += \
 	doc/man/rseq_available.3 \
 	doc/man/rseq_counter.3 \
 	doc/man/rseq_current_cpu.3 \
+	doc/man/rseq_fence.3 \
 	doc/man/rseq_get_abi.3 \
 	doc/man/rseq_get_info.3 \
+	doc/man/rseq_list.3 \
 	doc/man/rseq_mempool.3 \
 	doc/man/rseq_mempool_attr_create.3 \
 	doc/man/rseq_mempool_set_create.3 \
@@ -17,16 +19,19 @@ dist_man_MANS += \
 examples = \
 	doc/examples/01-register \
 	doc/examples/02-counter \
+	doc/examples/03-list \
 	doc/examples/histogram
 check_PROGRAMS += $(examples)
 doc_examples_01_register_LDADD = src/librseq.la
 doc_examples_02_counter_LDADD = src/librseq.la
+doc_examples_03_list_LDADD = src/librseq.la
 doc_examples_histogram_LDADD = src/librseq.la
 
 examplesdir = $(docdir)/examples
 dist_examples_DATA = \
 	doc/examples/01-register.c \
 	doc/examples/02-counter.c \
+	doc/examples/03-list.c \
 	doc/examples/README.md \
 	doc/examples/histogram.c
 

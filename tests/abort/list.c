@@ -291,7 +291,7 @@ static const struct operation try_push_##suffix = {					\
 	.prepare = prepare_push_##suffix, .model = model_try_push_##suffix,		\
 };											\
 static const struct operation try_pop_##suffix = {					\
-	.temporaries = true, .own = OWN_OF_POP, .outputs = 1,						\
+	.temporaries = true, .own = OWN_OF_POP, .outputs = 1,				\
 	.inputs = try_inputs, .nr_inputs = ARRAY_SIZE(try_inputs),			\
 	.prepare = prepare_##suffix, .model = model_try_pop_##suffix,			\
 };											\

@@ -17,6 +17,7 @@
 #include "every-op.h"
 
 #include <rseq/counter.h>
+#include <rseq/list.h>
 
 #define OP(name, parameters, ...)							\
 	extern int name parameters;							\
@@ -59,4 +60,16 @@ extern void count_counter_add(struct rseq_counter *counter, intptr_t count);
 void count_counter_add(struct rseq_counter *counter, intptr_t count)
 {
 	rseq_counter_add(counter, count);
+}
+
+extern void count_list_push(struct rseq_list *list, struct rseq_list_node *node);
+void count_list_push(struct rseq_list *list, struct rseq_list_node *node)
+{
+	rseq_list_push(list, node);
+}
+
+extern struct rseq_list_node *count_list_pop(struct rseq_list *list);
+struct rseq_list_node *count_list_pop(struct rseq_list *list)
+{
+	return rseq_list_pop(list);
 }

@@ -79,6 +79,66 @@ static void test_memory(void **state)
 	assert_true(kib_afterwards <= kib);
 }
 
+/*
+ * Ten thousand counters on one CPU: 8 bytes in its row and 4 in the list of free ones each, and for
+ * each range of 8200 a page before the rows, and what is left of the first and last pages. Shown by
+ * all that this process has, as malloc() is part of it.
+ */
+static long process_kib(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	long pages = -1;
+
+	if (!file)
+		return -1;
+	if (fscanf(file, "%*d %ld", &pages) != 1)
+		pages = -1;
+	fclose(file);
+	return pages < 0 ? -1 : pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+#define NR_MEASURED	10000
+#define OVERHEAD_KIB(page)	(2 * 6 * (page))
+
+static void test_memory_of_many(void **state)
+{
+	static struct rseq_counter *counters[NR_MEASURED];
+	const long page_kib = sysconf(_SC_PAGESIZE) / 1024;
+	const long expected = NR_MEASURED * 12 / 1024 + OVERHEAD_KIB(page_kib);
+	struct support_cpus cpus;
+	long before, after;
+
+	(void)state;
+	if (SUPPORT_SANITIZED) {
+		print_message("a sanitizer has memory of its own\n");
+		skip();
+	}
+	rseq_register_current_thread();
+	support_find_cpus(&cpus);
+	assert_int_equal(support_move(0, cpus.cpu[0]), 0);
+	for (int i = 0; i < NR_MEASURED; i++)
+		counters[i] = NULL;
+	before = process_kib();
+	for (int i = 0; i < NR_MEASURED; i++) {
+		counters[i] = rseq_counter_create();
+		assert_non_null(counters[i]);
+		rseq_counter_inc(counters[i]);
+	}
+	after = process_kib();
+	for (int i = 0; i < NR_MEASURED; i++) {
+		assert_int_equal(rseq_counter_sum(counters[i]), 1);
+		rseq_counter_destroy(counters[i]);
+	}
+	assert_int_equal(support_release(&cpus), 0);
+	rseq_unregister_current_thread();
+	if (before < 0 || after < 0) {
+		print_message("/proc/self/statm cannot be read\n");
+		skip();
+	}
+	print_message("%ld KiB, %ld expected at most\n", after - before, expected);
+	assert_true(after - before <= expected);
+}
+
 static void test_null(void **state)
 {
 	(void)state;
@@ -398,6 +458,7 @@ static int run_group(void)
 {
 	const struct CMUnitTest counter[] = {
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_memory_of_many),
 		cmocka_unit_test(test_null),
 		cmocka_unit_test(test_errno_kept),
 		cmocka_unit_test(test_constants),
