@@ -23,6 +23,7 @@ struct rseq_mempool_attr {
 	bool global;
 	bool robust;
 	bool poison_set;
+	bool without_magazines;
 };
 
 /*

@@ -341,7 +341,7 @@ static int make_magazines(struct rseq_mempool *pool)
 	void *magazines;
 
 	if (pool->attr.robust || pool->attr.poison_set || pool->attr.max_nr_ranges ||
-	    pool->nr_items < 8)
+	    pool->attr.without_magazines || pool->nr_items < 8)
 		return 0;
 	magazines = mmap(NULL, len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

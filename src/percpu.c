@@ -87,6 +87,8 @@ static struct rseq_mempool *pool_of(int order)
 		.row_len = RSEQ_PERCPU_STRIDE,
 		.max_nr_cpus = 2 * nr_cpus,
 		.policy = RSEQ_MEMPOOL_POPULATE_COW_ZERO,
+		/* Whose sections would have threads registered that make or free something. */
+		.without_magazines = true,
 	};
 
 	if (pool)
