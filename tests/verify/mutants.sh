@@ -189,7 +189,7 @@ linked_mutants() {
 
 # The library's own operations, broken by the switch of the abort test, which finds the rest.
 library_mutants() {
-	local subjects=$sources/../abort/subjects.c number switch
+	local subjects=$sources/../abort/ops.c number switch
 	local found=(- no-cpu-check arming-not-adjacent no-cpu-check bad-signature - commit-not-last
 		commit-not-last modified-input bad-flags abort-inside two-commits -)
 	[ -e "$subjects" ] || { echo "left out: no $subjects"; return; }
