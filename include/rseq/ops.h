@@ -51,6 +51,7 @@ extern void rseq_error_mode_is_unknown(void)
 # define RSEQ_STATIC_ASSERT(condition, message)	static_assert(condition, message)
 # define RSEQ_IF_CONSTANT(value, otherwise)						\
 	(__builtin_constant_p(value) ? (int)(value) : (int)(otherwise))
+# define RSEQ_AS_MO(mo)		(mo)
 #else
 # define RSEQ_STATIC_ASSERT(condition, message)	_Static_assert(condition, message)
 /* A const variable's value may be known, and still is no constant for a static assertion in C. */
@@ -58,6 +59,8 @@ extern void rseq_error_mode_is_unknown(void)
 	_Generic(0 ? (void *)((intptr_t)(value) * 0) : (int *)0, int *: 1, default: 0)
 # define RSEQ_IF_CONSTANT(value, otherwise)						\
 	((int)__builtin_choose_expr(RSEQ_IS_CONSTANT(value), (value), (otherwise)))
+/* An expression of enumerators is an int, which a call converts without a warning, and no other. */
+# define RSEQ_AS_MO(mo)		((enum rseq_mo)(mo))
 #endif
 
 #define RSEQ_CHECK_CONSTANTS(operation, mo, mode, takes_release)				\
@@ -315,11 +318,14 @@ differs:
 
 RSEQ_END_DECLS
 
+/* The name is the first token of the call, so that C++ programs can write ::operation(). */
 #define RSEQ_CHECKED(operation, takes_release, mo, mode, ...)				\
-	__extension__ ({								\
-		RSEQ_CHECK_CONSTANTS(#operation, mo, mode, takes_release);		\
-		operation(mo, mode, __VA_ARGS__);					\
-	})
+	operation(									\
+		__extension__ ({							\
+			RSEQ_CHECK_CONSTANTS(#operation, mo, mode, takes_release);	\
+			RSEQ_AS_MO(mo);							\
+		}),									\
+		mode, __VA_ARGS__)
 
 #define rseq_load_cbne_store__ptr(mo, mode, ...)						\
 	RSEQ_CHECKED(rseq_load_cbne_store__ptr, 0, mo, mode, __VA_ARGS__)

@@ -116,6 +116,24 @@ int of_template(Word *word, int cpu)
 	return rseq_load_cbne_store_store__ptr(constexpr_mo, mode, word, 1, &v2, 2, 3, cpu);
 }
 
+/* Callers of C functions name the global scope. */
+template <enum rseq_percpu_mode mode>
+int of_global_scope(int cpu)
+{
+	intptr_t load;
+
+	return ::rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, &v, 1, 2, cpu) +
+	       ::rseq_load_cbeq_store_add_load_store__ptr(RSEQ_MO_RELAXED, mode, &v, 1, 0, &load,
+							  cpu) +
+	       ::rseq_load_add_store__ptr(RSEQ_MO_RELAXED, RSEQ_PERCPU_CPU_ID, &v, 1, cpu) +
+	       ::rseq_load_add_load_load_add_store__ptr(RSEQ_MO_RELAXED, mode, &v, 0, 1, cpu) +
+	       ::rseq_load_cbne_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, &v, 1, &v2, 2, 3,
+						     cpu) +
+	       ::rseq_load_cbne_store_store__ptr(RSEQ_MO_RELEASE, mode, &v, 1, &v2, 2, 3, cpu) +
+	       ::rseq_load_cbne_memcpy_store__ptr(RSEQ_MO_RELEASE, mode, &v, 1, &v2, &load,
+						  sizeof(load), 3, cpu);
+}
+
 extern int of_cxx(object &object, const enum rseq_mo &mo, int cpu);
 
 int of_cxx(object &object, const enum rseq_mo &mo, int cpu)
@@ -127,7 +145,9 @@ int of_cxx(object &object, const enum rseq_mo &mo, int cpu)
 	return lambda(RSEQ_PERCPU_CPU_ID) + object.of_member(cpu) +
 	       object.of_argument<RSEQ_MO_RELAXED>(cpu) + object.of_argument<constexpr_mo>(cpu) +
 	       of_template<intptr_t, RSEQ_PERCPU_CPU_ID>(&v, cpu) +
-	       of_template<intptr_t, RSEQ_PERCPU_MM_CID>(&v, cpu);
+	       of_template<intptr_t, RSEQ_PERCPU_MM_CID>(&v, cpu) +
+	       of_global_scope<RSEQ_PERCPU_CPU_ID>(cpu) +
+	       of_global_scope<RSEQ_PERCPU_MM_CID>(cpu);
 }
 
 #endif /* __cplusplus */
