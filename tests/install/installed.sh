@@ -2,34 +2,10 @@
 # SPDX-License-Identifier: MIT
 # Installs into a directory of the build tree, then builds the examples and a C++ program against
 # it through pkg-config alone, linked dynamically and fully static, and runs them.
-set -u
-cd "${top_builddir:?}" || exit 1
-source=${top_srcdir:?}
-stage=$PWD/tests/install/stage
-root=$stage/root
-programs=$stage/programs
-warnings="-Wall -Wextra -Werror"
-read -ra cc <<<"${CC:-cc} ${CFLAGS-}"
-read -ra cxx <<<"${CXX-} ${CFLAGS-}"
-status=0
+stage=tests/install/stage
+# shellcheck source-path=SCRIPTDIR source=common.sh
+. "$(dirname "$0")/common.sh" || exit 1
 
-# Not a part of the make that runs the tests, whose job server is out of reach here.
-unset MAKEFLAGS MFLAGS MAKELEVEL DESTDIR
-
-complain() {
-	echo "failed: $*"
-	status=1
-}
-
-rm -rf "$stage"
-mkdir -p "$programs"
-"${MAKE:-make}" -s install prefix="$root" >"$stage/log" 2>&1 || {
-	cat "$stage/log"
-	exit 1
-}
-
-export PKG_CONFIG_PATH=$root/lib/pkgconfig
-pkg_config=${PKG_CONFIG:-pkg-config}
 [ "$("$pkg_config" --variable=prefix librseq)" = "$root" ] || complain "librseq.pc: another prefix"
 [ "$("$pkg_config" --modversion librseq)" = "$RSEQ_VERSION" ] || complain "librseq.pc: another version"
 
@@ -40,14 +16,6 @@ path_of() { # file: its search path for libraries
 	"${READELF:-readelf}" -dW "$1" | grep -E 'R(UN)?PATH'
 }
 path_of "$root/bin/rseqctl" | grep -F "$PWD/src" && complain "rseqctl refers to the build tree"
-
-run() { # program, arguments
-	# shellcheck disable=SC2086
-	LD_LIBRARY_PATH=$root/lib timeout 120 ${RSEQ_EMULATOR-} "$@" >"$stage/output" 2>&1 </dev/null &&
-		return
-	cat "$stage/output"
-	complain "$*"
-}
 
 # It compares its counts with those of one thread: with rseq, without, and with somebody else's
 # __rseq_abi of the wrong size or alignment in the way.
@@ -64,14 +32,6 @@ run_histogram() { # program, linkage
 				run "$1" -q -m rseq "$root/include"
 		done
 	done
-}
-
-build() { # program, compiler and its arguments
-	local program=$1
-	shift
-	"$@" -o "$programs/$program" && return
-	complain "cannot build $program: $*"
-	return 1
 }
 
 try() { # name of the linkage, option for pkg-config, option for the compiler
@@ -92,8 +52,9 @@ try() { # name of the linkage, option for pkg-config, option for the compiler
 		"${flags[@]}" && run "$programs/program-$linkage"
 }
 
-[ ! -e "$root/lib/librseq.so" ] || try shared "" ""
-[ ! -e "$root/lib/librseq.a" ] || try static --static -static
+while read -r linkage static options; do
+	try "$linkage" "$static" "$options"
+done < <(linkages)
 ls "$programs"
 
 "${MAKE:-make}" -s uninstall prefix="$root" >"$stage/log" 2>&1 || complain "$(cat "$stage/log")"

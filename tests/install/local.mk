@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 
 install_tests = tests/install/elf.sh tests/install/installed.sh
-EXTRA_DIST += $(install_tests) tests/install/program.cc
+EXTRA_DIST += $(install_tests) tests/install/common.sh tests/install/program.cc
 TESTS += $(install_tests)
 
 clean-local:
-	rm -rf tests/install/stage
+	rm -rf tests/*/stage
