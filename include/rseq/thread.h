@@ -133,7 +133,8 @@ RSEQ_API struct rseq_abi *rseq_get_abi_slow(void);
 
 /*
  * The calling thread's area. A program that defines RSEQ_GET_ABI_OVERRIDE before it includes any
- * header of the library supplies this function itself.
+ * header of the library supplies this itself: a function, before or behind the headers, which may
+ * be static or inline in front of them, or a macro in front of them.
  *
  * Returns: the area, never NULL; its cpu_id is negative in a thread that is not registered.
  * Context: any, async-signal-safe.
@@ -145,8 +146,11 @@ RSEQ_INLINE struct rseq_abi *rseq_get_abi(void)
 {
 	return (struct rseq_abi *)((uintptr_t)rseq_thread_pointer() + (uintptr_t)rseq_offset);
 }
-#else
+#elif !defined(rseq_get_abi)
+/* With whatever linkage it was given before. */
+RSEQ_END_DECLS
 struct rseq_abi *rseq_get_abi(void);
+RSEQ_BEGIN_DECLS
 #endif
 
 /*

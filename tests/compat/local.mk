@@ -13,6 +13,8 @@ EXTRA_DIST += $(compat_tests) \
 	tests/compat/list.c \
 	tests/compat/membarrier.c \
 	tests/compat/memcpy.c \
+	tests/compat/override.c \
+	tests/compat/override-macro.c \
 	tests/compat/pools.c \
 	tests/compat/register.c \
 	tests/compat/results.c \
