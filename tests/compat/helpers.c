@@ -5,6 +5,9 @@
 #include <rseq/rseq.h>
 
 #include <string.h>
+#if __has_include(<sys/rseq.h>)
+# include <sys/rseq.h>
+#endif
 
 static int failures;
 

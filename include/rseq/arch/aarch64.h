@@ -8,10 +8,12 @@
 /* brk #0x45e0: traps when executed. Instructions are little-endian whatever the data are. */
 #define RSEQ_SIG_CODE		0xd428bc00
 #ifdef __AARCH64EB__
-# define RSEQ_SIG		0x00bc28d4
+# define RSEQ_SIG_DATA		0x00bc28d4
 #else
-# define RSEQ_SIG		RSEQ_SIG_CODE
+# define RSEQ_SIG_DATA		RSEQ_SIG_CODE
 #endif
+/* libc's <sys/rseq.h> has the same, and programs include both: they agree token by token. */
+#define RSEQ_SIG		RSEQ_SIG_DATA
 #define RSEQ_ASM_SIGNATURE	".inst " RSEQ_STRINGIFY(RSEQ_SIG_CODE) "\n"
 
 /* The area is addressed through its pointer. */
