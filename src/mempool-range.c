@@ -80,13 +80,14 @@ static int map_rows(struct mempool_range *range)
 	}
 	rows = (char *)(((uintptr_t)map + page + align - 1) & ~(uintptr_t)(align - 1));
 	end = map + page + slack + len;
-	if (rows - page > map)
-		munmap(map, (size_t)(rows - page - map));
-	if (end > rows + len)
-		munmap(rows + len, (size_t)(end - (rows + len)));
+	/* What cannot be given back now goes with the rest. */
+	if (rows - page > map && !munmap(map, (size_t)(rows - page - map)))
+		map = rows - page;
+	if (end > rows + len && !munmap(rows + len, (size_t)(end - (rows + len))))
+		end = rows + len;
 	range->rows = rows;
-	range->map = rows - page;
-	range->map_len = page + len;
+	range->map = map;
+	range->map_len = (size_t)(end - map);
 	/* A huge page would make many rows resident when one CPU writes to its own. */
 	madvise(rows, len, MADV_NOHUGEPAGE);
 	((struct mempool_range **)rows)[-1] = range;
@@ -159,8 +160,10 @@ int rseq_range_destroy(struct mempool_range *range)
 		error = errno;
 	free(range->allocated);
 	free(range);
+	if (!error)
+		return 0;
 	errno = error;
-	return error ? -1 : 0;
+	return -1;
 }
 
 /*

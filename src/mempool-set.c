@@ -27,8 +27,10 @@ int rseq_mempool_set_destroy(struct rseq_mempool_set *set)
 		if (set->pools[order] && rseq_mempool_destroy(set->pools[order]))
 			error = errno;
 	free(set);
+	if (!error)
+		return 0;
 	errno = error;
-	return error ? -1 : 0;
+	return -1;
 }
 
 int rseq_mempool_set_add_pool(struct rseq_mempool_set *set, struct rseq_mempool *pool)

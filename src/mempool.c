@@ -400,8 +400,10 @@ static int free_pool(struct rseq_mempool *pool)
 	pthread_mutex_destroy(&pool->lock);
 	free(pool->name);
 	free(pool);
+	if (!error)
+		return 0;
 	errno = error;
-	return error ? -1 : 0;
+	return -1;
 }
 
 static void set_up(struct rseq_mempool *pool, size_t item_len)

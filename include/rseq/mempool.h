@@ -126,7 +126,8 @@ RSEQ_API struct rseq_mempool *rseq_mempool_create(const char *name, size_t item_
 /*
  * Free a pool with all its items. NULL is allowed and does nothing.
  *
- * Returns: 0, or -1 with errno: what munmap() said; the rest is freed all the same.
+ * Returns: 0, or -1 with errno: what munmap() said. What it refused stays mapped; the pool is gone,
+ * and the rest of its memory freed, all the same.
  * Context: any thread; not async-signal-safe.
  * Ordering: none.
  * Progress: blocking.
