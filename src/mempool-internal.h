@@ -41,6 +41,7 @@ struct mempool_range {
 	uint32_t next_fresh;		/* items from here on were never handed out */
 	uint32_t nr_free;		/* items in the list of free ones */
 	uint32_t first_free;
+	uint32_t next_zero;		/* fresh items from here on show zeros */
 	bool available;			/* in the pool's list of ranges with room */
 	bool fallback_used;		/* see percpu.h; atomic */
 	uint64_t *allocated;		/* robust: a bit per item */
@@ -89,12 +90,22 @@ static inline struct mempool_range *rseq_range_of(const void *item, size_t strid
 	return ((struct mempool_range **)rows)[-1];
 }
 
+/* What all copies of an item are to hold: len bytes from init and zeros, or one word repeated. */
+struct mempool_content {
+	const void *init;
+	size_t len;
+	bool poison;
+	uintptr_t word;
+};
+
 /* mempool-range.c */
 struct mempool_range *rseq_range_create(struct rseq_mempool *pool) rseq_hidden;
 int rseq_range_destroy(struct mempool_range *range) rseq_hidden;
 bool rseq_range_reset(struct mempool_range *range) rseq_hidden;
-void rseq_range_fill(struct mempool_range *range, uint32_t index, const void *init, size_t len)
-	rseq_hidden;
+bool rseq_range_show(struct mempool_range *range, uint32_t index, bool fresh,
+		const struct mempool_content *content) rseq_hidden;
+void rseq_range_fill(struct mempool_range *range, uint32_t index, bool always,
+		const struct mempool_content *content) rseq_hidden;
 void rseq_range_poison(struct mempool_range *range, uint32_t index) rseq_hidden;
 const void *rseq_range_find_unpoisoned(struct mempool_range *range, uint32_t index) rseq_hidden;
 

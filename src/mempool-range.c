@@ -33,6 +33,12 @@ static char *copy_of(const struct mempool_range *range, uint32_t index, int row)
 	return row_of(range, row) + ((size_t)index << range->pool->item_order);
 }
 
+/* What untouched rows show of an item. */
+static char *image_of(const struct mempool_range *range, uint32_t index)
+{
+	return range->initial + ((size_t)index << range->pool->item_order);
+}
+
 /*
  * Makes each row a private copy of one file, which stays mapped as the initial image. A kernel
  * without memory files leaves the rows as they are: then values are written to each of them.
@@ -106,14 +112,56 @@ static int call_init(struct mempool_range *range)
 	return 0;
 }
 
+static bool is_zero(const char *memory, size_t len)
+{
+	return !len || (!memory[0] && !memcmp(memory, memory + 1, len - 1));
+}
+
+/* Writes where that changes something, or everywhere; returns whether it wrote. */
+static bool write_bytes(char *copy, const void *bytes, size_t len, bool always)
+{
+	if (!len || (!always && !memcmp(copy, bytes, len)))
+		return false;
+	memcpy(copy, bytes, len);
+	return true;
+}
+
+static bool write_zeros(char *copy, size_t len, bool always)
+{
+	if (!len || (!always && is_zero(copy, len)))
+		return false;
+	memset(copy, 0, len);
+	return true;
+}
+
+static bool write_copy(char *copy, size_t item_len, const struct mempool_content *content,
+		bool always)
+{
+	bool wrote = false;
+
+	if (!content->poison) {
+		wrote = write_bytes(copy, content->init, content->len, always);
+		return write_zeros(copy + content->len, item_len - content->len, always) || wrote;
+	}
+	for (size_t i = 0; i < item_len; i += sizeof(content->word))
+		wrote |= write_bytes(copy + i, &content->word, sizeof(content->word), always);
+	return wrote;
+}
+
 /* Free items hold the poison from the start; for COW_INIT that costs the initial image alone. */
 static void poison_all(struct mempool_range *range)
 {
 	const struct rseq_mempool *pool = range->pool;
+	const struct mempool_content content = { .poison = true, .word = pool->attr.poison };
 
-	if (pool->attr.poison_set && pool->attr.poison)
-		for (uint32_t index = 0; index < pool->nr_items; index++)
-			rseq_range_poison(range, index);
+	if (!pool->attr.poison_set || !pool->attr.poison)
+		return;
+	for (uint32_t index = 0; index < pool->nr_items; index++) {
+		if (range->initial)
+			write_copy(image_of(range, index), pool->item_len, &content, true);
+		for (int row = 0; !range->initial && row < pool->nr_rows; row++)
+			write_copy(copy_of(range, index, row), pool->item_len, &content, true);
+	}
 }
 
 struct mempool_range *rseq_range_create(struct rseq_mempool *pool)
@@ -173,7 +221,8 @@ int rseq_range_destroy(struct mempool_range *range)
 bool rseq_range_reset(struct mempool_range *range)
 {
 	const struct rseq_mempool *pool = range->pool;
-	size_t used = (size_t)range->next_fresh << pool->item_order;
+	uint32_t nr_used = range->next_fresh > range->next_zero ? range->next_fresh :
+			range->next_zero;
 	size_t len = range->map_len - (size_t)(range->rows - range->map);
 
 	if (range->nr_free != range->next_fresh || pool->attr.init || pool->attr.poison_set)
@@ -181,55 +230,69 @@ bool rseq_range_reset(struct mempool_range *range)
 	if (madvise(range->rows, len, MADV_DONTNEED))
 		return false;
 	if (range->initial)
-		memset(range->initial, 0, used);
+		memset(range->initial, 0, (size_t)nr_used << pool->item_order);
 	range->next_fresh = 0;
+	range->next_zero = 0;
 	range->nr_free = 0;
 	range->first_free = 0;
 	return true;
 }
 
-static bool is_zero(const char *memory, size_t len)
+/*
+ * Waits until no row shows less than the initial image now holds. A row's first write to a page
+ * copies the page of the image, which holds other items as well, and shows the copy later: what
+ * is written to the image meanwhile, and is seen in the row then, is gone when the copy comes into
+ * its place. The kernel changes the advice for a mapping while no page fault is under way in it.
+ * One of the two calls changes it, whatever other threads do. Returns false if they are refused.
+ */
+static bool await_copies(const struct mempool_range *range)
 {
-	return !len || (!memory[0] && !memcmp(memory, memory + 1, len - 1));
+	size_t len = range->map_len - (size_t)(range->rows - range->map);
+
+	return !madvise(range->rows, len, MADV_RANDOM) && !madvise(range->rows, len, MADV_NORMAL);
 }
 
-static void write_where_it_differs(char *copy, const void *init, size_t len, size_t item_len)
-{
-	if (len && memcmp(copy, init, len))
-		memcpy(copy, init, len);
-	if (!is_zero(copy + len, item_len - len))
-		memset(copy + len, 0, item_len - len);
-}
-
-/* Gives all copies of an item len bytes from init, and zeros behind them. */
-void rseq_range_fill(struct mempool_range *range, uint32_t index, const void *init, size_t len)
+/*
+ * Called with the lock, which holds off those that rely on the same image. Makes rows that no CPU
+ * wrote to show the content, before they are looked at. Fresh items behind a fresh one in its page
+ * get the same: a pool is likely to hand out all of them with one content, and waits once then.
+ * Returns whether all rows are to be written to, whatever they show.
+ */
+bool rseq_range_show(struct mempool_range *range, uint32_t index, bool fresh,
+		const struct mempool_content *content)
 {
 	const struct rseq_mempool *pool = range->pool;
-	size_t offset = (size_t)index << pool->item_order;
+	size_t page = page_size();
 
-	/* First, so that untouched rows show it before they are looked at. */
-	if (range->initial)
-		write_where_it_differs(range->initial + offset, init, len, pool->item_len);
-	for (int row = 0; row < pool->nr_rows; row++)
-		write_where_it_differs(copy_of(range, index, row), init, len, pool->item_len);
+	if (!range->initial || !write_copy(image_of(range, index), pool->item_len, content, false))
+		return false;
+	if (pool->item_len >= page)
+		return false;
+	if (fresh && !pool->attr.poison_set && !pool->attr.init) {
+		while (++index < pool->nr_items && (uintptr_t)image_of(range, index) & (page - 1))
+			write_copy(image_of(range, index), pool->item_len, content, true);
+		if (range->next_zero < index)
+			range->next_zero = index;
+	}
+	return !await_copies(range);
 }
 
-static void poison_copy(char *copy, uintptr_t poison, size_t item_len)
+/* Writes the content to all copies that show another. */
+void rseq_range_fill(struct mempool_range *range, uint32_t index, bool always,
+		const struct mempool_content *content)
 {
-	for (size_t i = 0; i < item_len; i += sizeof(poison))
-		if (memcmp(copy + i, &poison, sizeof(poison)))
-			memcpy(copy + i, &poison, sizeof(poison));
+	for (int row = 0; row < range->pool->nr_rows; row++)
+		write_copy(copy_of(range, index, row), range->pool->item_len, content, always);
 }
 
+/* Called with the lock. */
 void rseq_range_poison(struct mempool_range *range, uint32_t index)
 {
-	const struct rseq_mempool *pool = range->pool;
+	const struct mempool_content content = {
+		.poison = true, .word = range->pool->attr.poison,
+	};
 
-	if (range->initial)
-		poison_copy(range->initial + ((size_t)index << pool->item_order),
-			    pool->attr.poison, pool->item_len);
-	for (int row = 0; row < pool->nr_rows; row++)
-		poison_copy(copy_of(range, index, row), pool->attr.poison, pool->item_len);
+	rseq_range_fill(range, index, rseq_range_show(range, index, false, &content), &content);
 }
 
 /* A word of a free item that is not what was written when it was freed, or NULL. */

@@ -255,21 +255,28 @@ static void give_up_magazines(struct rseq_mempool *pool)
  */
 static void *allocate_filled(struct rseq_mempool *pool, const void *init, size_t len)
 {
-	bool fresh, zero;
+	const struct mempool_content content = { .init = init, .len = len };
+	struct mempool_range *range;
+	bool fresh, always;
+	uint32_t index;
 	void *item;
 
 	pthread_mutex_lock(&pool->lock);
 	give_up_magazines(pool);
 	item = take(pool, true, &fresh);
-	pthread_mutex_unlock(&pool->lock);
 	if (!item)
-		return NULL;
-	zero = fresh && !len && !pool->attr.init && !(pool->attr.poison_set && pool->attr.poison);
-	if (!zero) {
-		struct mempool_range *range = rseq_range_of(item, pool->attr.stride);
-
-		rseq_range_fill(range, index_of(range, item), init, len);
-	}
+		goto unlock;
+	range = rseq_range_of(item, pool->attr.stride);
+	index = index_of(range, item);
+	if (!len && fresh && index >= range->next_zero && !pool->attr.init &&
+	    !(pool->attr.poison_set && pool->attr.poison))
+		goto unlock;
+	always = rseq_range_show(range, index, fresh, &content);
+	pthread_mutex_unlock(&pool->lock);
+	rseq_range_fill(range, index, always, &content);
+	return item;
+unlock:
+	pthread_mutex_unlock(&pool->lock);
 	return item;
 }
 

@@ -2,7 +2,10 @@
 # A stress test is tests/stress/test-NAME.c. STRESS_SECONDS is how long each of its runs takes,
 # 3 by default.
 
-stress_tests = tests/stress/test-counter tests/stress/test-list
+stress_tests = \
+	tests/stress/test-counter \
+	tests/stress/test-list \
+	tests/stress/test-mempool-copies
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
 
@@ -13,3 +16,5 @@ tests_stress_test_counter_LDADD = src/librseq.la
 tests_stress_test_list_SOURCES = tests/stress/test-list.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_list_LDADD = src/librseq.la
+
+tests_stress_test_mempool_copies_LDADD = src/librseq.la
