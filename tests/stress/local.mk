@@ -5,6 +5,7 @@
 stress_tests = \
 	tests/stress/test-counter \
 	tests/stress/test-list \
+	tests/stress/test-mempool \
 	tests/stress/test-mempool-copies
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
@@ -16,5 +17,9 @@ tests_stress_test_counter_LDADD = src/librseq.la
 tests_stress_test_list_SOURCES = tests/stress/test-list.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_list_LDADD = src/librseq.la
+
+tests_stress_test_mempool_SOURCES = tests/stress/test-mempool.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_mempool_LDADD = src/librseq.la
 
 tests_stress_test_mempool_copies_LDADD = src/librseq.la
