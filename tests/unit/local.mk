@@ -16,6 +16,7 @@ cmocka_tests = \
 	tests/unit/test-kernel \
 	tests/unit/test-mempool \
 	tests/unit/test-mempool-robust \
+	tests/unit/test-mempool-steps \
 	tests/unit/test-mempool-unmap \
 	tests/unit/test-thread
 

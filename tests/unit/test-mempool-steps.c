@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Allocating and freeing take as many instructions in a pool of thousands of ranges as in one of a
+ * few: exactly as many, counted by single steps of a child.
+ */
+#define _GNU_SOURCE
+
+#include "support.h"
+
+#include <rseq/mempool.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/ptrace.h>
+
+#include <cmocka.h>
+
+#define FEW_RANGES	100
+#define MANY_RANGES	4000
+#define ITEMS_PER_RANGE	4
+#define NR_ITEMS	50		/* that are freed and allocated while steps are counted */
+#define NO_PTRACE	3
+
+static size_t stride;
+
+/* Which items: those of old and new ranges, each of which was full before. */
+static size_t nth(size_t i, size_t nr_ranges)
+{
+	return i * (nr_ranges / NR_ITEMS) * ITEMS_PER_RANGE;
+}
+
+static void free_and_allocate(struct rseq_mempool *pool, char **items, size_t nr_ranges)
+{
+	for (size_t i = 0; i < NR_ITEMS; i++)
+		rseq_mempool_percpu_free(items[nth(i, nr_ranges)], stride);
+	for (size_t i = 0; i < NR_ITEMS; i++)
+		items[nth(i, nr_ranges)] = rseq_mempool_percpu_malloc(pool);
+}
+
+/* In the child: fills a pool, then works between two stops. A limit keeps all frees in ranges. */
+static int work(size_t nr_ranges)
+{
+	static char *items[MANY_RANGES * ITEMS_PER_RANGE];
+	struct rseq_mempool_attr *attr = rseq_mempool_attr_create();
+	struct rseq_mempool *pool;
+
+	rseq_mempool_attr_set_global(attr, stride);
+	rseq_mempool_attr_set_populate_policy(attr, RSEQ_MEMPOOL_POPULATE_COW_ZERO);
+	rseq_mempool_attr_set_max_nr_ranges(attr, nr_ranges);
+	pool = rseq_mempool_create("steps", stride / ITEMS_PER_RANGE, attr);
+	for (size_t i = 0; i < nr_ranges * ITEMS_PER_RANGE; i++) {
+		items[i] = rseq_mempool_percpu_malloc(pool);
+		if (!items[i])
+			return 1;
+	}
+	if (rseq_mempool_percpu_malloc(pool))
+		return 2;
+	free_and_allocate(pool, items, nr_ranges);
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		return NO_PTRACE;
+	raise(SIGSTOP);
+	free_and_allocate(pool, items, nr_ranges);
+	raise(SIGSTOP);
+	for (size_t i = 0; i < NR_ITEMS; i++)
+		if (!items[nth(i, nr_ranges)])
+			return 4;
+	return rseq_mempool_destroy(pool) ? 5 : 0;
+}
+
+/* Steps of the child between its two stops. */
+static unsigned long count_steps(size_t nr_ranges)
+{
+	unsigned long steps = 0;
+	int status = -1;
+	pid_t child = fork();
+
+	if (!child)
+		_exit(work(nr_ranges));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
+		skip();
+	assert_true(WIFSTOPPED(status));
+	assert_int_equal(WSTOPSIG(status), SIGSTOP);
+	do {
+		assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
+		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_true(WIFSTOPPED(status));
+		steps++;
+	} while (WSTOPSIG(status) == SIGTRAP);
+	assert_int_equal(WSTOPSIG(status), SIGSTOP);
+	ptrace(PTRACE_CONT, child, NULL, NULL);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	return steps;
+}
+
+static void test_steps(void **state)
+{
+	const char *emulator = getenv("RSEQ_EMULATOR");
+	unsigned long few, many;
+
+	(void)state;
+	if (emulator && *emulator)
+		skip();
+	stride = (size_t)sysconf(_SC_PAGESIZE);
+	few = count_steps(FEW_RANGES);
+	many = count_steps(MANY_RANGES);
+	print_message("%lu instructions with %d ranges, %lu with %d\n", few, FEW_RANGES, many,
+		      MANY_RANGES);
+	assert_int_equal(few, many);
+	assert_in_range(few, 2 * NR_ITEMS, 2 * NR_ITEMS * 1000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_steps),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
