@@ -9,6 +9,7 @@ EXTRA_DIST += $(compat_tests) \
 	tests/compat/corrupt.c \
 	tests/compat/counters.c \
 	tests/compat/double.c \
+	tests/compat/fork.c \
 	tests/compat/helpers.c \
 	tests/compat/list.c \
 	tests/compat/membarrier.c \

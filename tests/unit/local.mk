@@ -15,6 +15,7 @@ cmocka_tests = \
 	tests/unit/test-list \
 	tests/unit/test-kernel \
 	tests/unit/test-mempool \
+	tests/unit/test-mempool-fork \
 	tests/unit/test-mempool-robust \
 	tests/unit/test-mempool-steps \
 	tests/unit/test-mempool-unmap \

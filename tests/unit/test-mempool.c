@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Memory pools: arguments, contents on every CPU, both populate policies, growth and limits,
- * threads, fork, memory use, and sets.
+ * threads, memory use, and sets.
  */
 #define _GNU_SOURCE
 
@@ -386,60 +386,6 @@ static void test_threads(void **state)
 	}
 }
 
-static int child_of_zero_pool(struct rseq_mempool *pool, int *item)
-{
-	int *other;
-
-	if (*item != 7)
-		return 1;
-	*item = 8;
-	rseq_mempool_percpu_free(item);
-	other = rseq_mempool_percpu_zmalloc(pool);
-	if (!other || *other)
-		return 2;
-	return rseq_mempool_destroy(pool) ? 3 : 0;
-}
-
-static int child_of_init_pool(struct rseq_mempool *pool, int *item)
-{
-	if (*item != 7 || *rseq_percpu_ptr(item, 1) != 5)
-		return 1;
-	errno = 0;
-	if (rseq_mempool_percpu_malloc(pool) || errno != EPERM)
-		return 2;
-	if (rseq_mempool_percpu_malloc_init(pool, item, 1) || errno != EPERM)
-		return 3;
-	*item = 9;
-	rseq_mempool_percpu_free(item);
-	return rseq_mempool_destroy(pool) ? 4 : 0;
-}
-
-static void test_fork(void **state)
-{
-	int value = 5;
-
-	(void)state;
-	for (int p = 0; p < 2; p++) {
-		struct rseq_mempool *pool = create(policies[p], NR_ROWS, 0);
-		int *item = rseq_mempool_percpu_malloc_init(pool, &value, sizeof(value));
-		int status = -1;
-		pid_t child;
-
-		*item = 7;
-		child = fork();
-		if (!child)
-			_exit(p ? child_of_zero_pool(pool, item) :
-				  child_of_init_pool(pool, item));
-		assert_int_equal(waitpid(child, &status, 0), child);
-		assert_int_equal(status, 0);
-		assert_int_equal(*item, 7);
-		assert_int_equal(*rseq_percpu_ptr(item, 1), 5);
-		rseq_mempool_percpu_free(item);
-		assert_non_null(rseq_mempool_percpu_malloc(pool));
-		assert_int_equal(rseq_mempool_destroy(pool), 0);
-	}
-}
-
 /* KiB that this process alone has in memory. */
 static long resident_kib(void)
 {
@@ -542,7 +488,6 @@ static int run(void)
 		cmocka_unit_test(test_global_and_strides),
 		cmocka_unit_test(test_sets),
 		cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_numa_helper),
 	};
