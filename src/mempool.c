@@ -161,9 +161,10 @@ static void *take(struct rseq_mempool *pool, bool prefer_fresh, bool *fresh)
 /*
  * Magazines are used through the operations of ops.h on this CPU's, so that a thread that is
  * preempted or migrates in between takes or puts nothing. The count and the word below it are
- * compared together: a count alone comes back to its value with other items.
+ * compared together: a count alone comes back to its value with other items. All callers share one
+ * section, which can be tried through the simplest of them.
  */
-static void *take_from_magazine(struct rseq_mempool *pool)
+static __attribute__((noinline)) void *take_from_magazine(struct rseq_mempool *pool)
 {
 	for (int try = 0; try < MAX_TRIES && rseq_thread_register_lazily(); try++) {
 		int cpu = (int)rseq_cpu_start();

@@ -33,10 +33,12 @@ int data_init(const struct structure *structure);
 /* From here on, data are those that a subject works on with an input. */
 void data_of(const struct subject *subject, const struct input *input);
 
-/* The ids whose data count: at first none. Returns false where there is no room for one more. */
-void data_forget(void);
+/*
+ * The ids whose data count: of data_begin() on, those that a thread of this mode may have on these
+ * two CPUs. data_know() adds one, and returns false where there is no room for it.
+ */
+bool data_begin(enum rseq_percpu_mode mode, int home_cpu, int away_cpu);
 bool data_know(int id);
-bool data_know_all(void);
 bool data_knows(int id);
 
 /* Gives all known ids the state that every trial begins with. */
@@ -74,8 +76,9 @@ bool data_committed(const struct subject *subject, const struct input *input, in
 
 /*
  * Compares the data and the result with those of a sequential run. Returns whether they are the
- * same; else why is what differs. The data are not preserved.
+ * same; else why is what differs. The data are not preserved. An operation that finds its row by
+ * the concurrency id may have had another one than the thread has by now: then final becomes that.
  */
-bool data_judge(const struct trial *trial, char *why, size_t size);
+bool data_judge(struct trial *trial, char *why, size_t size);
 
 #endif /* DATA_H */

@@ -80,15 +80,24 @@ static bool retry(int *result)
 	return true;
 }
 
-/* Prepares the trial for the judge. Returns whether the ids are what they should be. */
-static enum outcome compare_ids(struct trial *trial)
+/* Of the data, and of the ids, which should be what they were. */
+static enum outcome judge(struct trial *trial)
 {
 	int id = tracee_id(walk.subject->mode);
+	char why[120];
 
+	trial->output = tracee->call.output;
+	trial->before = walk.point.committed || (walk.point.decided && trial->result == 1);
 	trial->final = walk.subject->operation->takes_id ? tracee->call.id : id;
+	walk.displaced += walk.disturbance == DISPLACED;
+	walk.changed += walk.disturbance == DISPLACED && trial->final != trial->home;
 	if (walk.disturbance == SIGNALLED &&
 	    (tracee->handled != 1 || !tracee->handled_well || tracee->handled_id != walk.home))
 		return SPOILT;
+	if (!data_judge(trial, why, sizeof(why))) {
+		walk_violation("%s", why);
+		return BAD;
+	}
 	if (trial->before || trial->final == id)
 		return GOOD;
 	if (walk.subject->mode == RSEQ_PERCPU_MM_CID)
@@ -104,9 +113,7 @@ static enum outcome disturb_once(void)
 		.subject = walk.subject, .input = walk.input, .conflict = walk.conflict,
 		.home = walk.home,
 	};
-	enum outcome outcome;
 	int signal = walk.disturbance == SIGNALLED ? TRACEE_SIGNAL : 0, aborts = 0;
-	char why[120];
 
 	walk_return();
 	tracee_arm(point->armed);
@@ -130,16 +137,7 @@ static enum outcome disturb_once(void)
 		walk_violation("aborted after it has left the section");
 	if (!retry(&trial.result))
 		return BAD;
-	trial.output = tracee->call.output;
-	trial.before = point->committed || (point->decided && trial.result == 1);
-	outcome = compare_ids(&trial);
-	walk.displaced += walk.disturbance == DISPLACED;
-	walk.changed += walk.disturbance == DISPLACED && trial.final != trial.home;
-	if (outcome == GOOD && !data_judge(&trial, why, sizeof(why))) {
-		walk_violation("%s", why);
-		return BAD;
-	}
-	return outcome;
+	return judge(&trial);
 }
 
 /*

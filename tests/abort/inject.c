@@ -112,13 +112,18 @@ static void on_trap(int signal, siginfo_t *info, void *context)
 		support_move(0, options.away);
 }
 
+static uintptr_t first_code(void)
+{
+	return now.subject->code ? now.subject->code : now.section->start;
+}
+
 /* Makes the code of the subject writable, to the end of its last section. */
 static int open_code(void)
 {
 	uintptr_t mask = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
-	uintptr_t begin = now.subject->code & ~mask, end = begin;
+	uintptr_t begin = first_code() & ~mask, end = begin;
 
-	for (const struct section *section = section_from(now.subject, begin); section;
+	for (const struct section *section = section_from(now.subject, 0); section;
 	     section = section_from(now.subject, end))
 		end = section->end;
 	return mprotect((void *)begin, end + 16 - begin, PROT_READ | PROT_WRITE | PROT_EXEC);
@@ -187,10 +192,8 @@ static enum outcome disturb_once(void)
 	};
 
 	support_move(0, options.home);
-	data_forget();
+	data_begin(now.subject->mode, options.home, options.away);
 	trial.home = current_id(now.subject->mode);
-	data_know(trial.home);
-	data_know(options.away);
 	now.hit = false;
 	now.well = false;
 	plant();
@@ -273,7 +276,7 @@ static void disturb_from(uintptr_t pc)
 /* Most subjects have one section; without optimisation, more. */
 static void disturb_input(void)
 {
-	uintptr_t begin = now.subject->code;
+	uintptr_t begin = first_code();
 
 	while (now.section) {
 		disturb_from(begin);

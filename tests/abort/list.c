@@ -385,7 +385,7 @@ static const struct conflict conflicts[] = {
 /* ---- all of it ---- */
 
 #define ENTRY(name, operation, mode, keeps, code)					\
-	{ #name, &operation, mode, keeps, name, (uintptr_t)(code), NULL }
+	{ #name, &operation, mode, keeps, (subject_function *)(name), (uintptr_t)(code), NULL }
 
 static const struct subject list_subjects[] = {
 	ENTRY(list_try_push, try_push_cpu_id, RSEQ_PERCPU_CPU_ID, ALL_KEPT, list_try_push),

@@ -12,13 +12,14 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/arch-x86-64.c \
 	tests/abort/arch.h \
 	tests/abort/counter.c \
-	tests/abort/list.c \
 	tests/abort/data.c \
 	tests/abort/data.h \
 	tests/abort/disturb.c \
 	tests/abort/function.h \
 	tests/abort/inject.c \
+	tests/abort/list.c \
 	tests/abort/main.c \
+	tests/abort/mempool.c \
 	tests/abort/ops-data.c \
 	tests/abort/ops.h \
 	tests/abort/point.c \
@@ -31,7 +32,7 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/walk.h
 tests_abort_libabort_a_CPPFLAGS = $(abort_CPPFLAGS)
 
-abort_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE=
+abort_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/src -D_GNU_SOURCE=
 abort_LDFLAGS = $(AM_LDFLAGS) -static -Wl,-z,now
 abort_LDADD = tests/abort/libabort.a src/librseq.la
 abort_sources = tests/abort/mutants.h tests/abort/ops.c tests/abort/subjects.c

@@ -158,18 +158,7 @@ static bool settle(void)
 	if (!walk_run(PTRACE_CONT, 0))
 		return false;
 	walk.home = tracee_id(walk.subject->mode);
-	data_forget();
-	if (!data_know(walk.home))
-		return false;
-	/* An operation that finds its CPU by itself works on the data of the one it is moved to. */
-	if (walk.subject->operation->takes_id)
-		return true;
-	return walk.subject->mode == RSEQ_PERCPU_MM_CID ? data_know_all() : data_know(options.away);
-}
-
-static bool has_other_id(void)
-{
-	return walk.subject->operation->takes_id && tracee_id(walk.subject->mode) != walk.home;
+	return data_begin(walk.subject->mode, options.home, options.away) && data_know(walk.home);
 }
 
 /* The thread's id may have changed on the way: then from the start again. */
@@ -193,7 +182,7 @@ bool walk_to(size_t nr)
 				return true;
 			if (!step())
 				return false;
-			if (has_other_id())
+			if (tracee_id(walk.subject->mode) != walk.home)
 				break;
 		}
 	}
@@ -211,7 +200,7 @@ bool walk_on(void)
 	walk_return();
 	if (!step())
 		return false;
-	if (has_other_id())
+	if (tracee_id(walk.subject->mode) != walk.home)
 		return walk_to(walk.nr + 1);
 	next = (uintptr_t)insn + length;
 	walk.nr++;

@@ -2,8 +2,9 @@
 /*
  * report.c: see report.h. All of it is shared with the processes that are interrupted.
  */
-#include "report.h"
+#include "abort.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,33 @@ static struct section *section_add(const struct rseq_abi_cs *descriptor, bool ow
 	return section;
 }
 
+/* The last section that a thread began stays armed until the kernel looks at it. */
+static int find_section(const struct subject *subject)
+{
+	struct section *section;
+	struct call call;
+	uint64_t armed = 0;
+	int id;
+
+	data_of(subject, subject->operation->inputs);
+	for (int try = 0; try < 1000 && !armed; try++) {
+		id = current_id(subject->mode);
+		if (!data_begin(subject->mode, id, id) || !data_know(id))
+			return -1;
+		call_prepare(&call, subject->operation, subject->operation->inputs, id);
+		rseq_clear_rseq_cs();
+		subject->function(&call);
+		armed = RSEQ_READ_ONCE(rseq_get_abi()->rseq_cs.ptr64);
+	}
+	section = section_find((uintptr_t)armed);
+	if (!armed || !section) {
+		errno = ENOENT;
+		return -1;
+	}
+	section->subject = subject;
+	return 0;
+}
+
 int report_init(void)
 {
 	const struct rseq_abi_cs *descriptor = __start___rseq_cs;
@@ -56,6 +84,9 @@ int report_init(void)
 		return -1;
 	for (; descriptor < __stop___rseq_cs; descriptor++)
 		if (!section_add(descriptor, true))
+			return -1;
+	for (size_t i = 0; i < nr_subjects; i++)
+		if (!subjects[i].code && is_wanted(&subjects[i]) && find_section(&subjects[i]))
 			return -1;
 	return 0;
 }
@@ -68,16 +99,24 @@ struct section *section_find(uintptr_t descriptor)
 	return section_add((const struct rseq_abi_cs *)descriptor, false);
 }
 
-/* The subject in whose code a section is: that whose code begins closest before it. */
+/* The subject in whose code a section is: the first of those that begin closest before it. */
 static const struct subject *subject_of(const struct section *section)
 {
-	const struct subject *closest = NULL;
+	const struct subject *closest = section->subject;
 
-	for (size_t i = 0; i < nr_subjects; i++)
-		if (subjects[i].code <= section->start &&
+	for (size_t i = 0; i < nr_subjects && !section->subject; i++)
+		if (subjects[i].code && subjects[i].code <= section->start &&
 		    (!closest || closest->code < subjects[i].code))
 			closest = &subjects[i];
 	return closest;
+}
+
+/* Several subjects may have the same code. */
+static bool belongs_to(const struct section *section, const struct subject *subject)
+{
+	const struct subject *closest = subject_of(section);
+
+	return closest == subject || (closest && closest->code && closest->code == subject->code);
 }
 
 struct section *section_from(const struct subject *subject, uintptr_t address)
@@ -87,7 +126,7 @@ struct section *section_from(const struct subject *subject, uintptr_t address)
 	for (int i = 0; i < report->nr_sections; i++) {
 		struct section *section = &report->sections[i];
 
-		if (section->own && section->start >= address && subject_of(section) == subject &&
+		if (section->own && section->start >= address && belongs_to(section, subject) &&
 		    (!first || section->start < first->start))
 			first = section;
 	}

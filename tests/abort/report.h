@@ -22,12 +22,16 @@ struct section {
 	uintptr_t descriptor;
 	uintptr_t start, end, abort;
 	bool own;			/* of this program, not of a shared library */
+	const struct subject *subject;	/* which has no code, or NULL */
 	struct arch_set outputs;	/* registers that it was seen to return something in */
 	unsigned int nr_outputs;
 	bool tried[NR_WAYS][SECTION_BYTES];
 };
 
-/* Finds all sections of this program; before any fork. Returns 0, or -1 with errno. */
+/*
+ * Finds all sections of this program, and runs the subjects whose code is not known; before any
+ * fork. Returns 0, or -1 with errno.
+ */
 int report_init(void);
 
 /* The section with this descriptor, which may be a shared library's. */

@@ -10,6 +10,7 @@ static const struct structure *const structures[] = {
 #ifndef MUTANT
 	&counter_structure,
 	&list_structure,
+	&mempool_structure,
 #endif
 };
 

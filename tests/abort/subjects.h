@@ -16,11 +16,15 @@
  *    beside that goes to call->output, as a number that the model knows, too. One that completes
  *    by itself when it is aborted (through a slow path) needs no loop. A section within the
  *    library, such as a slow path's, is reached by an OUTER_SUBJECT(f), behind END_OF_SUBJECTS,
- *    that calls it; its entry names the library's function as the code.
+ *    that calls it; its entry names the library's function as the code, or 0 if that is static and
+ *    the section the last one that the function begins. Entries name functions through
+ *    FUNCTION_AND_CODE() or a cast to (subject_function *), which clang wants.
  * 2. The data, which the structure's init() makes once: data_shared() gives memory that the tracer
  *    and the processes of the test share, data_share() makes what the library has mapped shared.
- *    Regions say where each id's part of them is; all of it is compared. reset() gives an id the
- *    state that each trial with an input begins with: full, empty, or neither.
+ *    Regions say where each id's part of them is; all of it is compared. What an operation puts
+ *    into the row that it finds by itself is the same for all ids. reset() gives an id the state
+ *    that each trial with an input begins with: full, empty, or neither. tidy() makes equal what
+ *    nobody can tell apart, such as what is left behind a count, before data are compared.
  * 3. For each operation a struct operation: what a call is prepared with for an input and an id,
  *    and model(), which does in plain C what the documentation says, to the data of call->id, and
  *    sets call->output. Where a try may write before it commits, call->scratch says. An operation
@@ -94,9 +98,9 @@ struct conflict {
 };
 
 struct operation {
-	bool takes_id;			/* else it finds its CPU by itself */
+	bool takes_id;			/* else it finds its row by itself */
 	bool copies;			/* its section may change RSEQ_ASM_COPY_CLOBBERS, too */
-	bool temporaries;		/* ... and RSEQ_ASM_TEMPORARIES */
+	bool temporaries;		/* and RSEQ_ASM_TEMPORARIES */
 	unsigned int outputs;		/* registers that its section returns something in */
 	unsigned int own;		/* bits of the conflicts that are tried at every point */
 	const struct input *inputs;
@@ -109,7 +113,7 @@ struct operation {
 struct region {
 	const char *name;		/* of one element */
 	char *base;			/* set by init() */
-	size_t stride;			/* the same */
+	size_t stride;			/* the same; 0 for what all ids have in common */
 	size_t nr, element;		/* elements, and bytes of each */
 };
 
@@ -119,7 +123,7 @@ struct subject {
 	enum rseq_percpu_mode mode;
 	bool keeps_registers;		/* preserves all registers but that of its result */
 	int (*function)(struct call *call);	/* 0, 1, -1 as an operation */
-	uintptr_t code;			/* the function that the section is part of */
+	uintptr_t code;			/* the function that the section is part of, or 0 */
 	const struct structure *structure;	/* set by subjects_init() */
 };
 
@@ -127,6 +131,7 @@ struct structure {
 	const char *name;
 	int (*init)(void);		/* before any fork. 0, or -1 with errno */
 	void (*reset)(int id, const struct input *input);
+	void (*tidy)(int id);		/* or NULL */
 	const struct region *regions;
 	size_t nr_regions;
 	const struct conflict *conflicts;
@@ -137,7 +142,7 @@ struct structure {
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 #define ARRAY(array)		(array), ARRAY_SIZE(array)
 
-extern const struct structure ops_structure, counter_structure, list_structure;
+extern const struct structure ops_structure, counter_structure, list_structure, mempool_structure;
 
 #define MAX_SUBJECTS	256
 
