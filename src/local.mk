@@ -12,6 +12,7 @@ rseqinclude_HEADERS = \
 	include/rseq/ops.h \
 	include/rseq/rseq.h \
 	include/rseq/section.h \
+	include/rseq/stack.h \
 	include/rseq/thread-pointer.h \
 	include/rseq/thread.h \
 	include/rseq/utils.h
@@ -38,6 +39,7 @@ src_librseq_la_SOURCES = \
 	src/mempool.c \
 	src/percpu.c \
 	src/percpu.h \
+	src/stack.c \
 	src/symbol.c \
 	src/thread.c
 

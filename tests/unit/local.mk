@@ -19,6 +19,7 @@ cmocka_tests = \
 	tests/unit/test-mempool-robust \
 	tests/unit/test-mempool-steps \
 	tests/unit/test-mempool-unmap \
+	tests/unit/test-stack \
 	tests/unit/test-thread
 
 tests_unit_test_api_override_LDADD = src/librseq.la
