@@ -10,7 +10,6 @@
  */
 #include "percpu.h"
 
-#include <rseq/ops.h>
 #include <rseq/stack.h>
 
 #include <errno.h>
@@ -268,16 +267,13 @@ static bool find_row(const struct rseq_stack *stack, int *id, struct rseq_stack_
 /* If a section fails, it is another row's turn now, or another try's. */
 static void open_row(struct rseq_stack *stack)
 {
-	enum rseq_percpu_mode mode = by_cpu(stack) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
 	struct rseq_stack_row *row;
 	int id;
 
 	if (!find_row(stack, &id, &row))
 		return;
-	rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)&row->limit,
-				  (intptr_t)row->limit, (intptr_t)capacity_of(stack, row), id);
-	rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)&row->floor,
-				  (intptr_t)row->floor, 0, id);
+	rseq_percpu_set(&stack->rows, id, &row->limit, capacity_of(stack, row));
+	rseq_percpu_set(&stack->rows, id, &row->floor, 0);
 }
 
 /* Why a section did not succeed. */

@@ -10,9 +10,10 @@
  * Each CPU's part has room for as many items as the capacity says, and for as many again that
  * threads without rseq push there. A thread sees the items of the CPU that it runs on alone.
  *
- * Memory: per CPU that pushes 32 bytes and 8 for each item of the capacity, rounded up to a power of
- * two and shared with other structures up to a capacity of 4092; above, whole pages of a mapping of
- * its own, as far as they were ever filled. CPUs that never push take none. The stack takes 64 bytes.
+ * Memory: per CPU that pushes 32 bytes and 8 for each item of the capacity, rounded up to a power
+ * of two and in pages shared with other structures up to a capacity of 4092; above, whole pages of
+ * a mapping of its own, as far as they were ever filled. CPUs that never push take none. 48 bytes
+ * for the stack.
  */
 #ifndef RSEQ_STACK_H
 #define RSEQ_STACK_H
@@ -44,10 +45,10 @@ struct rseq_stack {
 };
 
 /*
- * Make an empty stack with room for capacity_per_cpu items on each CPU. In rseq_stack_create_mode(),
- * mode chooses what numbers its parts: RSEQ_PERCPU_MM_CID makes a process with few threads use few
- * of them, on whichever CPUs it runs. Where the kernel has no mm_cid, that is RSEQ_PERCPU_CPU_ID, the
- * one of rseq_stack_create().
+ * Make an empty stack with room for capacity_per_cpu items on each CPU. In
+ * rseq_stack_create_mode(), mode chooses what numbers its parts: RSEQ_PERCPU_MM_CID makes a process
+ * with few threads use few of them, on whichever CPUs it runs. Where the kernel has no mm_cid, that
+ * is RSEQ_PERCPU_CPU_ID, the one of rseq_stack_create().
  *
  * Returns: the stack, or NULL with errno ENOMEM, or EINVAL for another mode or a capacity of 0.
  * Context: any thread; not async-signal-safe.
@@ -70,8 +71,8 @@ RSEQ_API void rseq_stack_destroy(struct rseq_stack *stack);
 
 /*
  * Take all items that are there, of all CPUs, while others push and pop, and call each() for them,
- * each CPU's newest first. each() runs without a lock, and may use the stack; an item that is pushed
- * meanwhile is left or taken.
+ * each CPU's newest first. each() runs without a lock, and may use the stack; an item that is
+ * pushed meanwhile is left or taken.
  *
  * Returns: how many were taken. If rseq_fence_all() cannot work, the rest stays, with errno ENOSYS;
  * 0 with errno EINVAL for a stack or an each that is NULL. Otherwise errno is what each() left.
@@ -125,8 +126,8 @@ RSEQ_API size_t rseq_stack_count(const struct rseq_stack *stack, int cpu);
 
 /*
  * What the functions below do when their section does not succeed: register the thread if nobody
- * tried, set the bounds of this CPU's part if they are to be, try again a few times, then use a part
- * that is kept under a lock.
+ * tried, set the bounds of this CPU's part if they are to be, try again a few times, then use a
+ * part that is kept under a lock.
  *
  * Returns: as rseq_stack_push(), rseq_stack_pop(), and their batches do.
  * Context, Ordering: the same.
