@@ -7,6 +7,7 @@ stress_tests = \
 	tests/stress/test-list \
 	tests/stress/test-mempool \
 	tests/stress/test-mempool-copies
+stress_tests = tests/stress/test-counter tests/stress/test-list tests/stress/test-stack
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
 
@@ -23,3 +24,6 @@ tests_stress_test_mempool_SOURCES = tests/stress/test-mempool.c \
 tests_stress_test_mempool_LDADD = src/librseq.la
 
 tests_stress_test_mempool_copies_LDADD = src/librseq.la
+tests_stress_test_stack_SOURCES = tests/stress/test-stack.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_stack_LDADD = src/librseq.la

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stacks in a long storm: 64 threads on the CPUs at hand, a quarter of which have no rseq, take
+ * items and put them back, one by one and in batches, while others drain, steal and change
+ * capacities. No item may be lost, or be had by two. In both modes in turn, and by rows of both
+ * kinds.
+ *
+ * STRESS_SECONDS is how long it runs, 3 by default.
+ */
+#define _GNU_SOURCE
+
+#include "storm.h"
+#include "support.h"
+
+#include <rseq/info.h>
+#include <rseq/stack.h>
+
+#include <time.h>
+
+#define NR_THREADS	64
+#define MAX_CPUS	2
+#define NR_ITEMS	512
+#define NR_STACKS	4
+#define CAPACITY	NR_ITEMS
+#define LARGE_CAPACITY	10000
+#define MAX_BATCH	24
+#define MAX_SECONDS	86400
+#define TURNS_PER_ROUND	32
+
+struct item {
+	int stack;
+	int owner;			/* not atomic, so that sections are most of the time */
+	bool parked;			/* it did not fit in; the main thread tries again; atomic */
+};
+
+static struct rseq_stack *stacks[NR_STACKS];
+static struct item items[NR_ITEMS];
+static struct storm *storm;
+static bool stop;
+static unsigned long nr_mistakes, nr_popped, nr_taken, nr_remote, nr_full;
+
+static void mistake(void)
+{
+	__atomic_fetch_add(&nr_mistakes, 1, __ATOMIC_RELAXED);
+}
+
+static void own(struct item *item, int stack)
+{
+	if (item < items || item >= items + NR_ITEMS) {
+		mistake();
+		return;
+	}
+	if (RSEQ_READ_ONCE(item->owner) || item->stack != stack)
+		mistake();
+	RSEQ_WRITE_ONCE(item->owner, 1);
+}
+
+static void disown(struct item *item)
+{
+	if (RSEQ_READ_ONCE(item->owner) != 1)
+		mistake();
+	RSEQ_WRITE_ONCE(item->owner, 0);
+}
+
+/* The item keeps its owner until it is in. */
+static void park(struct item *item)
+{
+	RSEQ_WRITE_ONCE(item->owner, 1);
+	__atomic_fetch_add(&nr_full, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&item->parked, true, __ATOMIC_RELEASE);
+}
+
+static void put_back(int stack, struct item *item)
+{
+	disown(item);
+	if (!rseq_stack_push(stacks[stack], item))
+		return;
+	if (errno != ENOSPC)
+		mistake();
+	park(item);
+}
+
+static unsigned long take_one(int stack)
+{
+	struct item *item = rseq_stack_pop(stacks[stack]);
+
+	if (!item)
+		return 0;
+	own(item, stack);
+	put_back(stack, item);
+	return 1;
+}
+
+static unsigned long take_batch(int stack, size_t nr)
+{
+	void *taken[MAX_BATCH];
+	size_t nr_pushed;
+
+	nr = rseq_stack_pop_batch(stacks[stack], taken, nr);
+	for (size_t i = 0; i < nr; i++)
+		own(taken[i], stack);
+	for (size_t i = 0; i < nr; i++)
+		disown(taken[i]);
+	nr_pushed = nr ? rseq_stack_push_batch(stacks[stack], taken, nr) : 0;
+	for (size_t i = nr_pushed; i < nr; i++)
+		park(taken[i]);
+	return nr;
+}
+
+static void on_signal(void)
+{
+	take_one(0);
+	take_batch(3, 5);
+}
+
+static void go_without_rseq(void)
+{
+	void *area = rseq_get_abi();
+	unsigned int length = support_registered_length(area);
+
+	if (length)
+		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
+	if (!rseq_register_current_thread())
+		rseq_unregister_current_thread();
+}
+
+static void *work(void *argument)
+{
+	const struct timespec moment = { 0, 2000000 };
+	unsigned int index = *(unsigned int *)argument;
+	unsigned long popped = 0;
+
+	if (index % 4 == 3)
+		go_without_rseq();
+	else
+		rseq_register_current_thread();
+	storm_enter(storm, index);
+	for (unsigned int round = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); round++) {
+		for (unsigned int i = 0; i < TURNS_PER_ROUND; i++) {
+			popped += take_one((int)i % NR_STACKS);
+			popped += take_batch((int)i % NR_STACKS, (round + i) % MAX_BATCH + 1);
+		}
+		if (round % 64 == 0)
+			sched_yield();
+		if (!rseq_thread_registered())
+			nanosleep(&moment, NULL);
+	}
+	storm_leave(storm, index);
+	__atomic_fetch_add(&nr_popped, popped, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static void put_parked(void)
+{
+	for (int i = 0; i < NR_ITEMS; i++) {
+		if (!__atomic_load_n(&items[i].parked, __ATOMIC_ACQUIRE))
+			continue;
+		__atomic_store_n(&items[i].parked, false, __ATOMIC_RELAXED);
+		put_back(items[i].stack, &items[i]);
+	}
+}
+
+static void own_drained(void *item, void *stack)
+{
+	own(item, *(int *)stack);
+	nr_taken++;
+}
+
+static void put_drained(void *item, void *stack)
+{
+	own_drained(item, stack);
+	put_back(*(int *)stack, item);
+}
+
+static void steal(int stack, int cpu, size_t nr)
+{
+	void *taken[MAX_BATCH];
+
+	nr = rseq_stack_steal(stacks[stack], cpu, taken, nr);
+	for (size_t i = 0; i < nr; i++)
+		own(taken[i], stack);
+	for (size_t i = 0; i < nr; i++)
+		put_back(stack, taken[i]);
+	nr_taken += nr;
+}
+
+/* Mostly there is room for all, sometimes for few or none. */
+static void change_capacity(int stack, int cpu, unsigned int turn)
+{
+	size_t capacity = turn % 8 ? CAPACITY : turn % 128;
+
+	if (rseq_stack_set_capacity(stacks[stack], cpu, capacity))
+		mistake();
+}
+
+static void disturb_until(const struct timespec *end)
+{
+	const struct timespec moment = { 0, 20000 };
+	struct support_cpus cpus;
+	struct timespec now;
+
+	support_find_cpus(&cpus);
+	for (unsigned int turn = 0; ; turn++) {
+		int stack = (int)turn % NR_STACKS;
+		int cpu = cpus.cpu[(int)(turn / NR_STACKS % (unsigned int)cpus.nr)];
+
+		if (turn / NR_STACKS % 8 == 0)
+			rseq_stack_drain(stacks[stack], put_drained, &stack);
+		else
+			steal(stack, cpu, turn % MAX_BATCH + 1);
+		change_capacity(stack, cpu, turn / NR_STACKS);
+		put_parked();
+		nr_remote++;
+		nanosleep(&moment, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec > end->tv_sec ||
+		    (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec))
+			break;
+	}
+}
+
+static int check(void)
+{
+	size_t nr = 0;
+
+	for (int i = 0; i < NR_ITEMS; i++)
+		nr += items[i].parked;
+	for (int stack = 0; stack < NR_STACKS; stack++) {
+		nr += rseq_stack_drain(stacks[stack], own_drained, &stack);
+		for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++)
+			if (rseq_stack_count(stacks[stack], cpu))
+				mistake();
+		rseq_stack_destroy(stacks[stack]);
+	}
+	for (int i = 0; i < NR_ITEMS; i++)
+		if (items[i].owner != 1)
+			mistake();
+	if (nr != NR_ITEMS)
+		printf("%zu items instead of %d\n", nr, NR_ITEMS);
+	if (nr_mistakes)
+		printf("%lu mistakes\n", nr_mistakes);
+	return nr != NR_ITEMS || nr_mistakes;
+}
+
+static void report(long seconds)
+{
+	struct rseq_info info = { .size = sizeof(info) };
+	unsigned long per = (unsigned long)seconds;
+
+	rseq_get_info(&info);
+	printf("%ld s; per second: %lu items popped, %lu taken in %lu drains and steals, %lu pushes "
+	       "without room, %lu migrations, %lu signals, %lu wake-ups, %lu fences\n", seconds,
+	       nr_popped / per, nr_taken / per, nr_remote / per, nr_full / per,
+	       storm_count(storm, STORM_MIGRATE) / per, storm_count(storm, STORM_SIGNAL) / per,
+	       storm_count(storm, STORM_WAKE) / per, storm_count(storm, STORM_FENCE) / per);
+	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
+	if (!info.aborts)
+		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
+}
+
+static long duration(void)
+{
+	const char *text = getenv("STRESS_SECONDS");
+	long seconds = text ? atol(text) : 3;
+
+	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+}
+
+static int set_up(void)
+{
+	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
+	struct support_cpus cpus;
+
+	support_find_cpus(&cpus);
+	if (cpus.nr > MAX_CPUS)
+		cpus.nr = MAX_CPUS;
+	support_release(&cpus);
+	for (int stack = 0; stack < NR_STACKS; stack++) {
+		stacks[stack] = rseq_stack_create_mode(stack < 2 ? CAPACITY : LARGE_CAPACITY,
+						       modes[stack % 2]);
+		if (!stacks[stack])
+			return -1;
+	}
+	for (int i = 0; i < NR_ITEMS; i++) {
+		items[i].stack = i % NR_STACKS;
+		if (rseq_stack_push(stacks[i % NR_STACKS], &items[i]))
+			return -1;
+	}
+	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
+	return storm ? 0 : -1;
+}
+
+static int run(void)
+{
+	static unsigned int indices[NR_THREADS];
+	pthread_t threads[NR_THREADS];
+	struct timespec end;
+	int nr_threads = 0;
+
+	if (set_up())
+		return 1;
+	alarm((unsigned int)duration() + 600);
+	for (unsigned int i = 0; i < NR_THREADS; i++) {
+		indices[i] = i;
+		if (!pthread_create(&threads[nr_threads], NULL, work, &indices[i]))
+			nr_threads++;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += duration();
+	disturb_until(&end);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	while (nr_threads)
+		pthread_join(threads[--nr_threads], NULL);
+	report(duration());
+	storm_stop(storm);
+	return check();
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return support_run_both_ways(argv, run);
+}
