@@ -18,6 +18,7 @@
 
 #include <rseq/counter.h>
 #include <rseq/list.h>
+#include <rseq/stack.h>
 
 #define OP(name, parameters, ...)							\
 	extern int name parameters;							\
@@ -72,4 +73,28 @@ extern struct rseq_list_node *count_list_pop(struct rseq_list *list);
 struct rseq_list_node *count_list_pop(struct rseq_list *list)
 {
 	return rseq_list_pop(list);
+}
+
+extern bool count_stack_push(struct rseq_stack *stack, void *item);
+bool count_stack_push(struct rseq_stack *stack, void *item)
+{
+	return rseq_stack_try_push(stack, item);
+}
+
+extern void *count_stack_pop(struct rseq_stack *stack);
+void *count_stack_pop(struct rseq_stack *stack)
+{
+	return rseq_stack_try_pop(stack);
+}
+
+extern size_t count_stack_push_batch(struct rseq_stack *stack, void *const *items, size_t nr);
+size_t count_stack_push_batch(struct rseq_stack *stack, void *const *items, size_t nr)
+{
+	return rseq_stack_try_push_batch(stack, items, nr);
+}
+
+extern size_t count_stack_pop_batch(struct rseq_stack *stack, void **items, size_t nr);
+size_t count_stack_pop_batch(struct rseq_stack *stack, void **items, size_t nr)
+{
+	return rseq_stack_try_pop_batch(stack, items, nr);
 }

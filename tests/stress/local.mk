@@ -6,8 +6,8 @@ stress_tests = \
 	tests/stress/test-counter \
 	tests/stress/test-list \
 	tests/stress/test-mempool \
-	tests/stress/test-mempool-copies
-stress_tests = tests/stress/test-counter tests/stress/test-list tests/stress/test-stack
+	tests/stress/test-mempool-copies \
+	tests/stress/test-stack
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
 
