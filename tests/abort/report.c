@@ -232,6 +232,15 @@ void report_subject(const struct subject *subject, enum way way)
 # define ALL_ARE_REACHED	false
 #endif
 
+/* Whether a subject that it may be a part of cannot run here. */
+static bool may_lack(const struct section *section)
+{
+	for (size_t i = 0; i < nr_subjects && !rseq_mm_cid_available(); i++)
+		if (subjects[i].mode == RSEQ_PERCPU_MM_CID && belongs_to(section, &subjects[i]))
+			return true;
+	return false;
+}
+
 /* Prints what of a section was not tried. Returns whether all was, or need not be. */
 static bool tried_all(const struct section *section, enum way way)
 {
@@ -241,9 +250,7 @@ static bool tried_all(const struct section *section, enum way way)
 
 	if (tried == bytes)
 		return true;
-	if (subject && subject->mode == RSEQ_PERCPU_MM_CID && !rseq_mm_cid_available())
-		return true;
-	if (!tried && !ALL_ARE_REACHED)
+	if (!tried && (!ALL_ARE_REACHED || may_lack(section)))
 		return true;
 	while (section->tried[way][first])
 		first++;
