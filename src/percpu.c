@@ -184,13 +184,13 @@ enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate)
 	return RSEQ_RETRY_OPENED;
 }
 
-void rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word, uintptr_t value)
+int rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word, uintptr_t value)
 {
 	enum rseq_percpu_mode mode = by_cpu(rows) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
 	intptr_t now = (intptr_t)RSEQ_READ_ONCE(*word);
 
-	rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)word, now, (intptr_t)value,
-				  id);
+	return rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)word, now,
+					 (intptr_t)value, id);
 }
 
 int rseq_percpu_fence(const struct rseq_rows *rows, int row)

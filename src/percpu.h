@@ -81,8 +81,8 @@ enum rseq_retry {
 
 enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate) rseq_hidden;
 
-/* Commits a value to a word of the row whose number is id, if that is this thread's row now. */
-void rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word, uintptr_t value)
+/* Commits a value to a word of the row whose number is id: 0, if that is this thread's row now. */
+int rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word, uintptr_t value)
 	rseq_hidden;
 
 /* Waits for the sections of a row, or of all if it is negative. 0, or -1 with errno ENOSYS. */

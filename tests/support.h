@@ -112,6 +112,18 @@ static inline unsigned int support_registered_length(void *area)
 	return 0;
 }
 
+/* Ends in a thread that has no rseq, and that the library does not register by itself. */
+static inline void support_go_without_rseq(void)
+{
+	void *area = rseq_get_abi();
+	unsigned int length = support_registered_length(area);
+
+	if (length)
+		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
+	if (!rseq_register_current_thread())
+		rseq_unregister_current_thread();
+}
+
 /*
  * Runs a test in two new programs: as libc would have it, and with libc's registration off.
  * Returns the greater exit status.

@@ -30,6 +30,7 @@
  *	RSEQ_ASM_STORE_RELEASE(value, memory)	the same, after all accesses before it
  *	RSEQ_ASM_ADD(addend, memory)	memory += addend, in one store
  *	RSEQ_ASM_COPY(dst, src, len)	copy len bytes; scratch stores
+ *	RSEQ_ASM_COPY_WORDS(dst, src, len)	the same, if len is a multiple of 8 and not 0
  *
  * And verbs for sections that need more than one scratch register, or leave a result in one. They
  * take registers and targets as they are written in assembly: RSEQ_ASM_T1 and RSEQ_ASM_T2, or
@@ -116,7 +117,8 @@
 	!defined(RSEQ_ASM_BNZ_AT) || !defined(RSEQ_ASM_BNA_AT) || \
 	!defined(RSEQ_ASM_BAE_AT) || !defined(RSEQ_ASM_SET) || \
 	!defined(RSEQ_ASM_ABORT_LABEL) || !defined(RSEQ_ASM_RESULTS) || \
-	!defined(RSEQ_ASM_JUMP_LOCAL) || !defined(RSEQ_ASM_COPY)
+	!defined(RSEQ_ASM_JUMP_LOCAL) || !defined(RSEQ_ASM_COPY) || \
+	!defined(RSEQ_ASM_COPY_WORDS)
 # error "this architecture's header lacks a verb"
 #endif
 

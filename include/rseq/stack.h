@@ -192,12 +192,14 @@ RSEQ_INLINE __attribute__((nonnull)) void *rseq_stack_try_pop(struct rseq_stack 
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_INDEX_STRIDE("rows", "id", "stride", RSEQ_ASM_ABORT_LABEL)
 		RSEQ_ASM_GET(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-32"))
-		RSEQ_ASM_BNA_AT(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-16"), RSEQ_ASM_ABORT_LABEL)
+		RSEQ_ASM_BNA_AT(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-16"),
+				RSEQ_ASM_RESULT_LABEL("none"))
 		RSEQ_ASM_DEC(RSEQ_ASM_T1)
 		RSEQ_ASM_GET(RSEQ_ASM_REG("item"), RSEQ_ASM_AT_ROW_WORD(RSEQ_ASM_T1))
 		RSEQ_ASM_PUT(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-32"))
 		RSEQ_SECTION_END
-		RSEQ_SECTION_RESULTS("stack_pop", "item", "0", "")
+		RSEQ_SECTION_RESULTS("stack_pop", "item", "0",
+				     RSEQ_SECTION_RESULT("none", "item", "0"))
 		: [item] "=&r" (item)
 		: RSEQ_STACK_OPERANDS(stack)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES);
@@ -238,7 +240,7 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_push_batch(struct rse
 		return 0;
 	count = RSEQ_READ_ONCE(row->count);
 	limit = RSEQ_READ_ONCE(row->limit);
-	if (rseq_unlikely(count >= limit))
+	if (rseq_unlikely(count >= limit || !nr))
 		return 0;
 	if (nr > limit - count)
 		nr = limit - count;
@@ -248,7 +250,7 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_push_batch(struct rse
 		RSEQ_ASM_CHECK_ID_BY("value", "id", RSEQ_ASM_EXIT_LABEL("failed"))
 		RSEQ_ASM_BNE(RSEQ_ASM_AT("row"), "count", "failed")
 		RSEQ_ASM_BNE(RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "8"), "limit", "failed")
-		RSEQ_ASM_COPY("to", "from", "len")
+		RSEQ_ASM_COPY_WORDS("to", "from", "len")
 		RSEQ_ASM_STORE("result", RSEQ_ASM_AT("row"))
 		RSEQ_SECTION_END
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
@@ -284,7 +286,7 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_pop_batch(struct rseq
 	if (rseq_unlikely(!rseq_stack_find_row(stack, &id, &row)))
 		return 0;
 	count = RSEQ_READ_ONCE(row->count);
-	if (rseq_unlikely(!count))
+	if (rseq_unlikely(!count || !nr))
 		return 0;
 	if (nr > count)
 		nr = count;
@@ -295,7 +297,7 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_pop_batch(struct rseq
 		RSEQ_ASM_BNE(RSEQ_ASM_AT("row"), "count", "failed")
 		RSEQ_ASM_BNZ_AT(RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "16"),
 				RSEQ_ASM_EXIT_LABEL("failed"))
-		RSEQ_ASM_COPY("to", "from", "len")
+		RSEQ_ASM_COPY_WORDS("to", "from", "len")
 		RSEQ_ASM_STORE("result", RSEQ_ASM_AT("row"))
 		RSEQ_SECTION_END
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))

@@ -25,6 +25,7 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/point.c \
 	tests/abort/report.c \
 	tests/abort/report.h \
+	tests/abort/stack.c \
 	tests/abort/subjects.h \
 	tests/abort/tracee.c \
 	tests/abort/tracee.h \

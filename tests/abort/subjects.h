@@ -142,7 +142,12 @@ struct structure {
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 #define ARRAY(array)		(array), ARRAY_SIZE(array)
 
-extern const struct structure ops_structure, counter_structure, list_structure, mempool_structure;
+extern const struct structure
+	ops_structure,
+	counter_structure,
+	list_structure,
+	mempool_structure,
+	stack_structure;
 
 #define MAX_SUBJECTS	256
 

@@ -113,17 +113,6 @@ static void on_signal(void)
 	take_batch(3, 5);
 }
 
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static void *work(void *argument)
 {
 	const struct timespec moment = { 0, 2000000 };
@@ -131,7 +120,7 @@ static void *work(void *argument)
 	unsigned long popped = 0;
 
 	if (index % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	storm_enter(storm, index);
@@ -248,9 +237,9 @@ static void report(long seconds)
 	unsigned long per = (unsigned long)seconds;
 
 	rseq_get_info(&info);
-	printf("%ld s; per second: %lu items popped, %lu taken in %lu drains and steals, %lu pushes "
-	       "without room, %lu migrations, %lu signals, %lu wake-ups, %lu fences\n", seconds,
-	       nr_popped / per, nr_taken / per, nr_remote / per, nr_full / per,
+	printf("%ld s; per second: %lu items popped, %lu taken in %lu drains and steals, "
+	       "%lu pushes without room, %lu migrations, %lu signals, %lu wake-ups, %lu fences\n",
+	       seconds, nr_popped / per, nr_taken / per, nr_remote / per, nr_full / per,
 	       storm_count(storm, STORM_MIGRATE) / per, storm_count(storm, STORM_SIGNAL) / per,
 	       storm_count(storm, STORM_WAKE) / per, storm_count(storm, STORM_FENCE) / per);
 	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);

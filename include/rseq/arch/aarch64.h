@@ -170,7 +170,7 @@
 	store "	" last ", [x17, -" #bytes "]\n\t"				\
 	"b	.Lrseq_copied_%=\n"
 
-#define RSEQ_ASM_COPY(dst, src, len)						\
+#define RSEQ_ASM_COPY_LONG(dst, src, len)					\
 	"add	x16, %[" src "], %[" len "]\n\t"				\
 	"add	x17, %[" dst "], %[" len "]\n\t"				\
 	"cmp	%[" len "], 16\n\t"						\
@@ -200,7 +200,10 @@
 	RSEQ_ASM_SCRATCH("second") "str	q2, [%[" dst "], 16]\n\t"		\
 	RSEQ_ASM_SCRATCH("third") "str	q3, [x17, -32]\n"			\
 	".Lrseq_below32_%=:\n\t"						\
-	RSEQ_ASM_COPY_ENDS(16, dst, src, "ldr", "str", "q0", "q1")		\
+	RSEQ_ASM_COPY_ENDS(16, dst, src, "ldr", "str", "q0", "q1")
+
+#define RSEQ_ASM_COPY(dst, src, len)						\
+	RSEQ_ASM_COPY_LONG(dst, src, len)					\
 	".Lrseq_below16_%=:\n\t"						\
 	"tbz	%[" len "], 3, .Lrseq_below8_%=\n\t"				\
 	RSEQ_ASM_COPY_ENDS(8, dst, src, "ldr", "str", "x14", "x15")		\
@@ -214,4 +217,12 @@
 	"tbz	%[" len "], 1, .Lrseq_copied_%=\n\t"				\
 	"ldrh	w14, [x16, -2]\n\t"						\
 	RSEQ_ASM_SCRATCH("half") "strh	w14, [x17, -2]\n"			\
+	".Lrseq_copied_%=:\n\t"
+
+/* Then a single word is what is below 16 bytes. */
+#define RSEQ_ASM_COPY_WORDS(dst, src, len)					\
+	RSEQ_ASM_COPY_LONG(dst, src, len)					\
+	".Lrseq_below16_%=:\n\t"						\
+	"ldr	x14, [%[" src "]]\n\t"						\
+	RSEQ_ASM_SCRATCH("only8") "str	x14, [%[" dst "]]\n"			\
 	".Lrseq_copied_%=:\n\t"

@@ -151,7 +151,7 @@
 	move "	" last ", -" #bytes "(%[" dst "], %[" len "])\n\t"		\
 	"jmp	.Lrseq_copied_%=\n"
 
-#define RSEQ_ASM_COPY(dst, src, len)						\
+#define RSEQ_ASM_COPY_LONG(dst, src, len)					\
 	"cmpq	$16, %[" len "]\n\t"						\
 	"jb	.Lrseq_below16_%=\n\t"						\
 	"cmpq	$64, %[" len "]\n\t"						\
@@ -184,7 +184,10 @@
 	RSEQ_ASM_SCRATCH("second") "movups	%%xmm2, 16(%[" dst "])\n\t"	\
 	RSEQ_ASM_SCRATCH("third") "movups	%%xmm3, -32(%[" dst "], %[" len "])\n"	\
 	".Lrseq_below32_%=:\n\t"						\
-	RSEQ_ASM_COPY_ENDS(16, dst, src, len, "movups", "%%xmm0", "%%xmm1")	\
+	RSEQ_ASM_COPY_ENDS(16, dst, src, len, "movups", "%%xmm0", "%%xmm1")
+
+#define RSEQ_ASM_COPY(dst, src, len)						\
+	RSEQ_ASM_COPY_LONG(dst, src, len)					\
 	".Lrseq_below16_%=:\n\t"						\
 	"testb	$8, %b[" len "]\n\t"						\
 	"jz	.Lrseq_below8_%=\n\t"						\
@@ -202,4 +205,12 @@
 	"jz	.Lrseq_copied_%=\n\t"						\
 	"movw	-2(%[" src "], %[" len "]), %%ax\n\t"				\
 	RSEQ_ASM_SCRATCH("word") "movw	%%ax, -2(%[" dst "], %[" len "])\n"	\
+	".Lrseq_copied_%=:\n\t"
+
+/* Then a single word is what is below 16 bytes. */
+#define RSEQ_ASM_COPY_WORDS(dst, src, len)					\
+	RSEQ_ASM_COPY_LONG(dst, src, len)					\
+	".Lrseq_below16_%=:\n\t"						\
+	"movq	(%[" src "]), %%rax\n\t"					\
+	RSEQ_ASM_SCRATCH("only8") "movq	%%rax, (%[" dst "])\n"			\
 	".Lrseq_copied_%=:\n\t"
