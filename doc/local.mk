@@ -15,6 +15,7 @@ dist_man_MANS += \
 	doc/man/rseq_mempool_set_create.3 \
 	doc/man/rseq_ops.3 \
 	doc/man/rseq_register_current_thread.3 \
+	doc/man/rseq_ring.3 \
 	doc/man/rseq_stack.3
 
 examples = \
@@ -22,12 +23,14 @@ examples = \
 	doc/examples/02-counter \
 	doc/examples/03-list \
 	doc/examples/04-stack \
+	doc/examples/05-ring \
 	doc/examples/histogram
 check_PROGRAMS += $(examples)
 doc_examples_01_register_LDADD = src/librseq.la
 doc_examples_02_counter_LDADD = src/librseq.la
 doc_examples_03_list_LDADD = src/librseq.la
 doc_examples_04_stack_LDADD = src/librseq.la
+doc_examples_05_ring_LDADD = src/librseq.la
 doc_examples_histogram_LDADD = src/librseq.la
 
 examplesdir = $(docdir)/examples
@@ -36,6 +39,7 @@ dist_examples_DATA = \
 	doc/examples/02-counter.c \
 	doc/examples/03-list.c \
 	doc/examples/04-stack.c \
+	doc/examples/05-ring.c \
 	doc/examples/README.md \
 	doc/examples/histogram.c
 

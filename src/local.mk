@@ -10,6 +10,7 @@ rseqinclude_HEADERS = \
 	include/rseq/list.h \
 	include/rseq/mempool.h \
 	include/rseq/ops.h \
+	include/rseq/ring.h \
 	include/rseq/rseq.h \
 	include/rseq/section.h \
 	include/rseq/stack.h \
@@ -39,6 +40,9 @@ src_librseq_la_SOURCES = \
 	src/mempool.c \
 	src/percpu.c \
 	src/percpu.h \
+	src/ring-internal.h \
+	src/ring-read.c \
+	src/ring.c \
 	src/stack.c \
 	src/symbol.c \
 	src/thread.c

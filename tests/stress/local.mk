@@ -7,6 +7,7 @@ stress_tests = \
 	tests/stress/test-list \
 	tests/stress/test-mempool \
 	tests/stress/test-mempool-copies \
+	tests/stress/test-ring \
 	tests/stress/test-stack
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
@@ -27,3 +28,7 @@ tests_stress_test_mempool_copies_LDADD = src/librseq.la
 tests_stress_test_stack_SOURCES = tests/stress/test-stack.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_stack_LDADD = src/librseq.la
+
+tests_stress_test_ring_SOURCES = tests/stress/test-ring.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_ring_LDADD = src/librseq.la

@@ -19,6 +19,8 @@ cmocka_tests = \
 	tests/unit/test-mempool-robust \
 	tests/unit/test-mempool-steps \
 	tests/unit/test-mempool-unmap \
+	tests/unit/test-ring \
+	tests/unit/test-ring-signal \
 	tests/unit/test-stack \
 	tests/unit/test-thread
 
@@ -33,6 +35,10 @@ tests_unit_test_api_cxx_SOURCES = tests/unit/test-api-cxx.cc
 tests_unit_test_counter_threads_SOURCES = tests/unit/test-counter-threads.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_unit_test_counter_threads_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/stress
+
+ring_headers = tests/unit/ring-support.h
+tests_unit_test_ring_signal_SOURCES = tests/unit/test-ring-signal.c $(ring_headers)
+tests_unit_test_ring_SOURCES = tests/unit/test-ring.c $(ring_headers)
 
 # These call library internals, which the shared library hides.
 tests_unit_test_cpus_SOURCES = tests/unit/test-cpus.c src/cpus.c src/internal.h

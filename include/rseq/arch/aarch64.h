@@ -145,6 +145,24 @@
 	"ldr	x15, " memory "\n\t"						\
 	"cmp	" reg ", x15\n\t"						\
 	"b.hs	" target "\n\t"
+#define RSEQ_ASM_BA_AT(reg, memory, target)					\
+	"ldr	x15, " memory "\n\t"						\
+	"cmp	" reg ", x15\n\t"						\
+	"b.hi	" target "\n\t"
+#define RSEQ_ASM_BB_AT(reg, memory, target)					\
+	"ldr	x15, " memory "\n\t"						\
+	"cmp	" reg ", x15\n\t"						\
+	"b.lo	" target "\n\t"
+
+#define RSEQ_ASM_GET_ROW(reg, base)						\
+	"mov	" reg ", x17\n\t"
+#define RSEQ_ASM_GET_SUM(reg, left, right)					\
+	"add	" reg ", " left ", " right "\n\t"
+#define RSEQ_ASM_AND(reg, mask)							\
+	"and	" reg ", " reg ", " mask "\n\t"
+#define RSEQ_ASM_ADD_AT(reg, memory)						\
+	"ldr	x15, " memory "\n\t"						\
+	"add	" reg ", " reg ", x15\n\t"
 
 #define RSEQ_ASM_JUMP_LOCAL(target)						\
 	"b	" target "\n\t"

@@ -129,6 +129,21 @@
 #define RSEQ_ASM_BAE_AT(reg, memory, target)					\
 	"cmpq	" memory ", " reg "\n\t"					\
 	"jae	" target "\n\t"
+#define RSEQ_ASM_BA_AT(reg, memory, target)					\
+	"cmpq	" memory ", " reg "\n\t"					\
+	"ja	" target "\n\t"
+#define RSEQ_ASM_BB_AT(reg, memory, target)					\
+	"cmpq	" memory ", " reg "\n\t"					\
+	"jb	" target "\n\t"
+
+#define RSEQ_ASM_GET_ROW(reg, base)						\
+	"leaq	(%[" base "], %%rax), " reg "\n\t"
+#define RSEQ_ASM_GET_SUM(reg, left, right)					\
+	"leaq	(" left ", " right "), " reg "\n\t"
+#define RSEQ_ASM_AND(reg, mask)							\
+	"andq	" mask ", " reg "\n\t"
+#define RSEQ_ASM_ADD_AT(reg, memory)						\
+	"addq	" memory ", " reg "\n\t"
 
 #define RSEQ_ASM_JUMP_LOCAL(target)						\
 	"jmp	" target "\n\t"
