@@ -26,6 +26,7 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/report.c \
 	tests/abort/report.h \
 	tests/abort/stack.c \
+	tests/abort/ring.c \
 	tests/abort/subjects.h \
 	tests/abort/tracee.c \
 	tests/abort/tracee.h \

@@ -11,6 +11,7 @@ static const struct structure *const structures[] = {
 	&counter_structure,
 	&list_structure,
 	&mempool_structure,
+	&ring_structure,
 	&stack_structure,
 #endif
 };

@@ -147,6 +147,7 @@ extern const struct structure
 	counter_structure,
 	list_structure,
 	mempool_structure,
+	ring_structure,
 	stack_structure;
 
 #define MAX_SUBJECTS	256
