@@ -18,6 +18,7 @@
 
 #include <rseq/counter.h>
 #include <rseq/list.h>
+#include <rseq/ring.h>
 #include <rseq/stack.h>
 
 #define OP(name, parameters, ...)							\
@@ -97,4 +98,18 @@ extern size_t count_stack_pop_batch(struct rseq_stack *stack, void **items, size
 size_t count_stack_pop_batch(struct rseq_stack *stack, void **items, size_t nr)
 {
 	return rseq_stack_try_pop_batch(stack, items, nr);
+}
+
+extern int count_ring_write(struct rseq_ring *ring, const void *record, size_t len);
+int count_ring_write(struct rseq_ring *ring, const void *record, size_t len)
+{
+	return rseq_ring_write(ring, record, len);
+}
+
+extern uintptr_t count_ring_write_stamped(struct rseq_ring *ring, const void *record, size_t len,
+		uint64_t time);
+uintptr_t count_ring_write_stamped(struct rseq_ring *ring, const void *record, size_t len,
+		uint64_t time)
+{
+	return rseq_ring_try_write_stamped(ring, record, len, time);
 }
