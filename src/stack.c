@@ -31,7 +31,9 @@ _Static_assert(offsetof(struct rseq_stack_row, count) == 0 &&
 
 static struct rseq_stack_row *row_of(const struct rseq_stack *stack, size_t row)
 {
-	return (struct rseq_stack_row *)(stack->rows.first + row * stack->stride) - 1;
+	size_t stride = RSEQ_STACK_STRIDE(stack->shape);
+
+	return (struct rseq_stack_row *)(stack->rows.first + row * stride) - 1;
 }
 
 static size_t nr_cpus(void)
@@ -116,6 +118,7 @@ struct rseq_stack *rseq_stack_create(size_t capacity_per_cpu)
 
 struct rseq_stack *rseq_stack_create_mode(size_t capacity_per_cpu, enum rseq_percpu_mode mode)
 {
+	size_t stride = RSEQ_PERCPU_STRIDE;
 	struct rseq_stack *stack;
 	char *rows;
 
@@ -133,14 +136,14 @@ struct rseq_stack *rseq_stack_create_mode(size_t capacity_per_cpu, enum rseq_per
 	if (rseq_percpu_set_id(&stack->rows.id, mode))
 		goto error;
 	stack->capacity = capacity_per_cpu;
-	stack->stride = RSEQ_PERCPU_STRIDE;
 	if (row_len(capacity_per_cpu) <= MAX_SHARED_LEN)
 		rows = rseq_percpu_zalloc(row_len(capacity_per_cpu));
 	else
-		rows = map_rows(row_len(capacity_per_cpu), &stack->stride);
+		rows = map_rows(row_len(capacity_per_cpu), &stride);
 	if (!rows)
 		goto error;
 	stack->rows.first = rows + sizeof(struct rseq_stack_row);
+	stack->shape = stride << RSEQ_STACK_ID_BITS | stack->rows.id;
 	return stack;
 error:
 	free(stack);
@@ -156,7 +159,7 @@ void rseq_stack_destroy(struct rseq_stack *stack)
 	if (row_len(stack->capacity) <= MAX_SHARED_LEN)
 		rseq_percpu_free(row_of(stack, 0));
 	else
-		munmap(row_of(stack, 0), 2 * nr_cpus() * stack->stride);
+		munmap(row_of(stack, 0), 2 * nr_cpus() * RSEQ_STACK_STRIDE(stack->shape));
 	free(stack);
 	errno = saved_errno;
 }

@@ -36,10 +36,14 @@ struct rseq_stack_row {
 	uintptr_t setting;		/* the capacity it was given plus 1, or 0: the stack's */
 };
 
-/* For the functions below. rows.first is where the items of the first row are, behind the row. */
+/*
+ * For the functions below. rows.first is where the items of the first row are, behind the row.
+ * shape is the distance of rows, shifted by RSEQ_STACK_ID_BITS, and rows.id again: a push or a pop
+ * takes as long as its loads do, and that is one less.
+ */
 struct rseq_stack {
 	struct rseq_rows rows;
-	size_t stride;
+	uintptr_t shape;
 	size_t capacity;
 	unsigned int fallback_used;
 };
@@ -140,8 +144,13 @@ RSEQ_API void *rseq_stack_pop_slow(struct rseq_stack *stack);
 RSEQ_API size_t rseq_stack_push_batch_slow(struct rseq_stack *stack, void *const *items, size_t nr);
 RSEQ_API size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items, size_t nr);
 
-#define RSEQ_STACK_OPERANDS(stack)						\
-	RSEQ_SECTION_ROWS(&(stack)->rows), [stride] "r" ((stack)->stride)
+#define RSEQ_STACK_ID_BITS	8
+#define RSEQ_STACK_ID(shape)		((shape) & ((1 << RSEQ_STACK_ID_BITS) - 1))
+#define RSEQ_STACK_STRIDE(shape)	((shape) >> RSEQ_STACK_ID_BITS)
+
+#define RSEQ_STACK_OPERANDS(first, shape)					\
+	[rseq_area] "r" (RSEQ_ASM_AREA), [rows] "r" (first),			\
+	[id] "r" (RSEQ_STACK_ID(shape)), [stride] "r" (RSEQ_STACK_STRIDE(shape))
 
 /*
  * Try to push an item, once. Neither is NULL.
@@ -154,6 +163,8 @@ RSEQ_API size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items
  */
 RSEQ_INLINE __attribute__((nonnull)) bool rseq_stack_try_push(struct rseq_stack *stack, void *item)
 {
+	uintptr_t shape = stack->shape;
+
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_INDEX_STRIDE("rows", "id", "stride", RSEQ_ASM_EXIT_LABEL("failed"))
@@ -167,7 +178,7 @@ RSEQ_INLINE __attribute__((nonnull)) bool rseq_stack_try_push(struct rseq_stack 
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("stack_push", "failed")
 		: /* none */
-		: RSEQ_STACK_OPERANDS(stack), [item] "r" (item)
+		: RSEQ_STACK_OPERANDS(stack->rows.first, shape), [item] "r" (item)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES
 		: failed);
 	return true;
@@ -186,6 +197,7 @@ failed:
  */
 RSEQ_INLINE __attribute__((nonnull)) void *rseq_stack_try_pop(struct rseq_stack *stack)
 {
+	uintptr_t shape = stack->shape;
 	void *item;
 
 	__asm__ __volatile__ (
@@ -201,7 +213,7 @@ RSEQ_INLINE __attribute__((nonnull)) void *rseq_stack_try_pop(struct rseq_stack 
 		RSEQ_SECTION_RESULTS("stack_pop", "item", "0",
 				     RSEQ_SECTION_RESULT("none", "item", "0"))
 		: [item] "=&r" (item)
-		: RSEQ_STACK_OPERANDS(stack)
+		: RSEQ_STACK_OPERANDS(stack->rows.first, shape)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES);
 	return item;
 }
@@ -213,11 +225,12 @@ RSEQ_INLINE bool rseq_stack_find_row(const struct rseq_stack *stack, uint32_t *i
 		struct rseq_stack_row **row)
 {
 	const char *area = (const char *)rseq_get_abi();
+	uintptr_t shape = stack->shape;
 
 	if (rseq_unlikely(!rseq_thread_registered()))
 		return false;
-	*id = RSEQ_READ_ONCE(*(const uint32_t *)(area + stack->rows.id));
-	*row = (struct rseq_stack_row *)(stack->rows.first + *id * stack->stride) - 1;
+	*id = RSEQ_READ_ONCE(*(const uint32_t *)(area + RSEQ_STACK_ID(shape)));
+	*row = (struct rseq_stack_row *)(stack->rows.first + *id * RSEQ_STACK_STRIDE(shape)) - 1;
 	return true;
 }
 
@@ -256,8 +269,9 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_push_batch(struct rse
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("stack_push_batch", "failed")
 		: /* none */
-		: [rseq_area] "r" (RSEQ_ASM_AREA), [id] "r" (stack->rows.id), [value] "r" (id),
-		  [row] "r" (row), [count] "r" (count), [limit] "r" (limit),
+		: [rseq_area] "r" (RSEQ_ASM_AREA),
+		  [id] "r" (RSEQ_STACK_ID(stack->shape)), [value] "r" (id), [row] "r" (row),
+		  [count] "r" (count), [limit] "r" (limit),
 		  [to] "r" ((void **)(row + 1) + count), [from] "r" (items),
 		  [len] "r" (nr * sizeof(*items)), [result] "r" (count + nr)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_COPY_CLOBBERS
@@ -303,8 +317,9 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_pop_batch(struct rseq
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("stack_pop_batch", "failed")
 		: /* none */
-		: [rseq_area] "r" (RSEQ_ASM_AREA), [id] "r" (stack->rows.id), [value] "r" (id),
-		  [row] "r" (row), [count] "r" (count), [to] "r" (items),
+		: [rseq_area] "r" (RSEQ_ASM_AREA),
+		  [id] "r" (RSEQ_STACK_ID(stack->shape)), [value] "r" (id), [row] "r" (row),
+		  [count] "r" (count), [to] "r" (items),
 		  [from] "r" ((void **)(row + 1) + (count - nr)),
 		  [len] "r" (nr * sizeof(*items)), [result] "r" (count - nr)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES, RSEQ_ASM_COPY_CLOBBERS

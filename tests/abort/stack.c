@@ -32,7 +32,7 @@ static void **source;			/* of a batch */
 static struct row *row_of(enum rseq_percpu_mode mode, int id)
 {
 	return (struct row *)(stacks[mode]->rows.first - sizeof(struct rseq_stack_row) +
-			      (size_t)id * stacks[mode]->stride);
+			      (size_t)id * RSEQ_STACK_STRIDE(stacks[mode]->shape));
 }
 
 BODY void clear(void **items, size_t from)
@@ -235,7 +235,7 @@ static int init(void)
 			if (data_share(row_of(mode, id), sizeof(struct row)))
 				return -1;
 		regions[m].base = (char *)row_of(mode, 0);
-		regions[m].stride = stacks[m]->stride;
+		regions[m].stride = RSEQ_STACK_STRIDE(stacks[m]->shape);
 	}
 	popped = data_shared(CAPACITY * sizeof(*popped));
 	source = data_shared(CAPACITY * sizeof(*source));
