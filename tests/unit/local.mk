@@ -22,6 +22,7 @@ cmocka_tests = \
 	tests/unit/test-ring \
 	tests/unit/test-ring-signal \
 	tests/unit/test-stack \
+	tests/unit/test-stack-fence \
 	tests/unit/test-thread
 
 tests_unit_test_api_override_LDADD = src/librseq.la
