@@ -556,7 +556,7 @@ static const struct conflict conflicts[] = {
 /* ---- all of it ---- */
 
 #define ENTRY(name, operation, mode, keeps, code)					\
-	{ #name, &operation, mode, keeps, name, (uintptr_t)(code), NULL }
+	{ #name, &operation, mode, keeps, (subject_function *)(name), (uintptr_t)(code), NULL }
 #define ENTRIES(name, operation, keeps)							\
 	ENTRY(name, operation##_cpu_id, RSEQ_PERCPU_CPU_ID, keeps, name),		\
 	ENTRY(name##_mm_cid, operation##_mm_cid, RSEQ_PERCPU_MM_CID, keeps, name##_mm_cid)
