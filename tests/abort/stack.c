@@ -313,8 +313,8 @@ static const struct input push_batch_inputs[] = {
 };
 
 static const struct input pop_batch_inputs[] = {
-	{ .name = "five items", .state = 10, .len = 5, .thorough = true },
 	{ .name = "closed", .state = 10 + IS_CLOSED, .len = 5 },
+	{ .name = "five items", .state = 10, .len = 5, .thorough = true },
 	{ .name = "more than there are", .state = 3, .len = 5 },
 	LENGTH(20, 1), LENGTH(20, 2), LENGTH(20, 3), LENGTH(20, 4), LENGTH(20, 8), LENGTH(20, 9),
 	LENGTH(20, 10), LENGTH(20, 16), LENGTH(20, 18),
@@ -464,7 +464,7 @@ OPERATION(push, PUSH, suffix, model_push,						\
 OPERATION(pop, POP, suffix, model_pop, .outputs = 1,					\
 	  .inputs = inputs, .nr_inputs = ARRAY_SIZE(inputs))				\
 OPERATION(push_slow, PUSH, suffix, model_push_slow, .copies = true,			\
-	  .inputs = push_batch_inputs, .nr_inputs = 1)					\
+	  .inputs = push_batch_inputs, .nr_inputs = ARRAY_SIZE(push_batch_inputs))	\
 static const struct operation try_pop_batch_##suffix = {				\
 	.temporaries = true, .copies = true, .own = OWN_OF_POP,				\
 	.inputs = pop_batch_inputs, .nr_inputs = ARRAY_SIZE(pop_batch_inputs),		\
@@ -472,7 +472,7 @@ static const struct operation try_pop_batch_##suffix = {				\
 };											\
 static const struct operation pop_slow_##suffix = {					\
 	.temporaries = true, .copies = true, .own = OWN_OF_POP_SLOW,				\
-	.inputs = pop_batch_inputs, .nr_inputs = 1,					\
+	.inputs = pop_batch_inputs + 1, .nr_inputs = ARRAY_SIZE(pop_batch_inputs) - 1,	\
 	.prepare = prepare_pop_##suffix, .model = model_pop_slow_##suffix,		\
 };											\
 static const struct operation set_limit_##suffix = {					\
