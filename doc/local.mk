@@ -4,6 +4,7 @@ dist_doc_DATA += doc/guide.md
 dist_man_MANS += \
 	doc/man/librseq.7 \
 	doc/man/rseq_available.3 \
+	doc/man/rseq_cache.3 \
 	doc/man/rseq_counter.3 \
 	doc/man/rseq_current_cpu.3 \
 	doc/man/rseq_fence.3 \
@@ -24,6 +25,7 @@ examples = \
 	doc/examples/03-list \
 	doc/examples/04-stack \
 	doc/examples/05-ring \
+	doc/examples/07-cache \
 	doc/examples/histogram
 check_PROGRAMS += $(examples)
 doc_examples_01_register_LDADD = src/librseq.la
@@ -31,6 +33,7 @@ doc_examples_02_counter_LDADD = src/librseq.la
 doc_examples_03_list_LDADD = src/librseq.la
 doc_examples_04_stack_LDADD = src/librseq.la
 doc_examples_05_ring_LDADD = src/librseq.la
+doc_examples_07_cache_LDADD = src/librseq.la
 doc_examples_histogram_LDADD = src/librseq.la
 
 examplesdir = $(docdir)/examples
@@ -40,6 +43,7 @@ dist_examples_DATA = \
 	doc/examples/03-list.c \
 	doc/examples/04-stack.c \
 	doc/examples/05-ring.c \
+	doc/examples/07-cache.c \
 	doc/examples/README.md \
 	doc/examples/histogram.c
 

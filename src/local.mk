@@ -3,6 +3,7 @@
 rseqincludedir = $(includedir)/rseq
 rseqinclude_HEADERS = \
 	include/rseq/abi.h \
+	include/rseq/cache.h \
 	include/rseq/compiler.h \
 	include/rseq/counter.h \
 	include/rseq/fence.h \
@@ -25,6 +26,10 @@ rseqarchinclude_HEADERS = \
 
 lib_LTLIBRARIES += src/librseq.la
 src_librseq_la_SOURCES = \
+	src/cache-debug.c \
+	src/cache-depot.c \
+	src/cache-internal.h \
+	src/cache.c \
 	src/counter.c \
 	src/cpus.c \
 	src/fence.c \

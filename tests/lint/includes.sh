@@ -31,6 +31,8 @@ for structure in counter list stack ring lock refcount cache mutex; do
 	allowed[$structure]="abi compiler utils thread-pointer thread section ops mempool"
 done
 
+allowed[cache]="${allowed[cache]} stack"
+
 # Headers of the standard library's kind, that public headers may include as well.
 system='asm/unistd|assert|errno|limits|pthread|sched|signal|stdbool|stddef|stdint|stdio|stdlib'
 system="$system|string|sys/types|type_traits|unistd"
@@ -64,7 +66,8 @@ done < <(includes_of include/rseq/*.h include/rseq/arch/*.h)
 # The library's sources know its internals; everything else sees what is installed.
 while read -r file what; do
 	case $what in
-	'"internal.h"' | '"mempool-internal.h"' | '"percpu.h"' | '"ring-internal.h"' | '<'*) ;;
+	'"internal.h"' | '"percpu.h"' | '"cache-internal.h"' | '"mempool-internal.h"' | \
+		'"ring-internal.h"' | '<'*) ;;
 	*) complain "$file: may not include $what" ;;
 	esac
 done < <(includes_of src/*.[ch])

@@ -3,6 +3,7 @@
 # 3 by default.
 
 stress_tests = \
+	tests/stress/test-cache \
 	tests/stress/test-counter \
 	tests/stress/test-list \
 	tests/stress/test-mempool \
@@ -11,6 +12,10 @@ stress_tests = \
 	tests/stress/test-stack
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
+
+tests_stress_test_cache_SOURCES = tests/stress/test-cache.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_cache_LDADD = src/librseq.la
 
 tests_stress_test_counter_SOURCES = tests/stress/test-counter.c \
 	tests/stress/storm.c tests/stress/storm.h

@@ -7,6 +7,8 @@ plain_tests = \
 	tests/unit/test-api-override \
 	tests/unit/test-headers-nolink
 cmocka_tests = \
+	tests/unit/test-cache \
+	tests/unit/test-cache-threads \
 	tests/unit/test-counter \
 	tests/unit/test-counter-threads \
 	tests/unit/test-cpus \
