@@ -17,7 +17,8 @@ dist_man_MANS += \
 	doc/man/rseq_ops.3 \
 	doc/man/rseq_register_current_thread.3 \
 	doc/man/rseq_ring.3 \
-	doc/man/rseq_stack.3
+	doc/man/rseq_stack.3 \
+	doc/man/rseq_urcu.3
 
 examples = \
 	doc/examples/01-register \
@@ -27,6 +28,9 @@ examples = \
 	doc/examples/05-ring \
 	doc/examples/07-cache \
 	doc/examples/histogram
+if HAVE_URCU_ALL
+examples += doc/examples/urcu-table
+endif
 check_PROGRAMS += $(examples)
 doc_examples_01_register_LDADD = src/librseq.la
 doc_examples_02_counter_LDADD = src/librseq.la
@@ -35,6 +39,8 @@ doc_examples_04_stack_LDADD = src/librseq.la
 doc_examples_05_ring_LDADD = src/librseq.la
 doc_examples_07_cache_LDADD = src/librseq.la
 doc_examples_histogram_LDADD = src/librseq.la
+doc_examples_urcu_table_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS)
+doc_examples_urcu_table_LDADD = src/librseq.la $(URCU_ALL_LIBS)
 
 examplesdir = $(docdir)/examples
 dist_examples_DATA = \
@@ -45,7 +51,8 @@ dist_examples_DATA = \
 	doc/examples/05-ring.c \
 	doc/examples/07-cache.c \
 	doc/examples/README.md \
-	doc/examples/histogram.c
+	doc/examples/histogram.c \
+	doc/examples/urcu-table.c
 
 examples: $(examples)
 .PHONY: examples

@@ -17,6 +17,7 @@ rseqinclude_HEADERS = \
 	include/rseq/stack.h \
 	include/rseq/thread-pointer.h \
 	include/rseq/thread.h \
+	include/rseq/urcu.h \
 	include/rseq/utils.h
 
 rseqarchincludedir = $(rseqincludedir)/arch
@@ -61,8 +62,9 @@ EXTRA_src_librseq_la_DEPENDENCIES = src/librseq.map
 EXTRA_DIST += src/librseq.map
 
 pkgconfigdir = $(libdir)/pkgconfig
-pkgconfig_DATA = src/librseq.pc
+pkgconfig_DATA = src/librseq.pc src/librseq-urcu.pc
 
 # `make install prefix=DIR` may name another prefix than configure knew.
 install-data-hook:
-	sed -i 's|^prefix=.*|prefix=$(prefix)|' '$(DESTDIR)$(pkgconfigdir)/librseq.pc'
+	sed -i 's|^prefix=.*|prefix=$(prefix)|' '$(DESTDIR)$(pkgconfigdir)/librseq.pc' \
+		'$(DESTDIR)$(pkgconfigdir)/librseq-urcu.pc'

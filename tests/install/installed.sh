@@ -8,6 +8,8 @@ stage=tests/install/stage
 
 [ "$("$pkg_config" --variable=prefix librseq)" = "$root" ] || complain "librseq.pc: another prefix"
 [ "$("$pkg_config" --modversion librseq)" = "$RSEQ_VERSION" ] || complain "librseq.pc: another version"
+[ "$("$pkg_config" --variable=prefix librseq-urcu)" = "$root" ] ||
+	complain "librseq-urcu.pc: another prefix"
 
 # Every header of the source tree is installed, under its own name.
 diff -r "$source/include/rseq" "$root/include/rseq" || complain "installed headers differ"
@@ -34,15 +36,32 @@ run_histogram() { # program, linkage
 	done
 }
 
+# Whether this compiler finds liburcu; pkg-config may well answer for the build machine's.
+have_urcu() { # flags
+	printf '#include <urcu.h>\n#include <urcu/rculfhash.h>\nint main(void) { return 0; }\n' \
+		>"$stage/urcu.c"
+	"${cc[@]}" -o "$stage/urcu" "$stage/urcu.c" "$@" 2>/dev/null
+}
+
 try() { # name of the linkage, option for pkg-config, option for the compiler
-	local linkage=$1 flags example program
-	read -ra flags <<<"$("$pkg_config" --cflags --libs ${2:+"$2"} librseq) -pthread $3"
+	local linkage=$1 plain flags urcu example program
+	read -ra plain <<<"$("$pkg_config" --cflags --libs ${2:+"$2"} librseq) -pthread $3"
+	read -ra urcu <<<"$("$pkg_config" --cflags --libs ${2:+"$2"} librseq-urcu liburcu-cds \
+		2>/dev/null) -pthread $3"
 	for example in "$source"/doc/examples/*.c; do
 		program=$(basename "$example" .c)-$linkage
+		flags=("${plain[@]}")
+		if [ "$(basename "$example")" = urcu-table.c ]; then
+			have_urcu "${urcu[@]}" || continue
+			flags=("${urcu[@]}")
+		fi
 		# shellcheck disable=SC2086
 		build "$program" "${cc[@]}" -std=gnu11 $warnings "$example" "${flags[@]}" || continue
 		case $program in
 		histogram-*) run_histogram "$programs/$program" "$linkage" ;;
+		urcu-table-*)
+			run "$programs/$program" -n 20000 -u 50
+			LIBRSEQ_DISABLE=1 run "$programs/$program" -n 20000 -u 50 ;;
 		*) run "$programs/$program" ;;
 		esac
 	done

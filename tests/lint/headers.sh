@@ -12,12 +12,16 @@ work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
 # The second inclusion tries the guard; the declaration is for headers of macros alone. arch/ is not
-# for programs: section.h includes it.
+# for programs: section.h includes it. urcu.h needs liburcu.
 sources=()
 for header in "$include"/rseq/*.h; do
 	name=$(basename "$header" .h)
-	printf '#include <rseq/%s.h>\n' "$name" "$name" >"$work/$name.c"
-	echo 'extern int declaration;' >>"$work/$name.c"
+	{
+		[ "$name" != urcu ] || echo '#if __has_include(<urcu/call-rcu.h>)'
+		printf '#include <rseq/%s.h>\n' "$name" "$name"
+		[ "$name" != urcu ] || echo '#endif'
+		echo 'extern int declaration;'
+	} >"$work/$name.c"
 	cp "$work/$name.c" "$work/$name.cc"
 	sources+=("../$name")
 done

@@ -63,6 +63,31 @@ tests_unit_test_info_static_LDFLAGS = $(AM_LDFLAGS) -static
 tests_unit_test_thread_static_SOURCES = tests/unit/test-thread.c
 tests_unit_test_thread_static_LDFLAGS = $(AM_LDFLAGS) -static
 
+# The same test for each flavour of liburcu.
+urcu_tests = \
+	tests/unit/test-urcu \
+	tests/unit/test-urcu-bp \
+	tests/unit/test-urcu-mb \
+	tests/unit/test-urcu-qsbr
+urcu_sources = tests/unit/test-urcu.c tests/unit/urcu-flavor.h
+urcu_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS)
+urcu_LDADD = src/librseq.la $(URCU_ALL_LIBS) $(CMOCKA_LIBS)
+tests_unit_test_urcu_SOURCES = $(urcu_sources)
+tests_unit_test_urcu_CPPFLAGS = $(urcu_CPPFLAGS)
+tests_unit_test_urcu_LDADD = $(urcu_LDADD)
+tests_unit_test_urcu_bp_SOURCES = $(urcu_sources)
+tests_unit_test_urcu_bp_CPPFLAGS = $(urcu_CPPFLAGS) -DFLAVOR_BP
+tests_unit_test_urcu_bp_LDADD = $(urcu_LDADD)
+tests_unit_test_urcu_mb_SOURCES = $(urcu_sources)
+tests_unit_test_urcu_mb_CPPFLAGS = $(urcu_CPPFLAGS) -DFLAVOR_MB
+tests_unit_test_urcu_mb_LDADD = $(urcu_LDADD)
+tests_unit_test_urcu_qsbr_SOURCES = $(urcu_sources)
+tests_unit_test_urcu_qsbr_CPPFLAGS = $(urcu_CPPFLAGS) -DFLAVOR_QSBR
+tests_unit_test_urcu_qsbr_LDADD = $(urcu_LDADD)
+if HAVE_URCU_ALL
+cmocka_tests += $(urcu_tests)
+endif
+
 unit_tests = $(plain_tests)
 if HAVE_CMOCKA
 unit_tests += $(cmocka_tests)
