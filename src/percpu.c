@@ -181,6 +181,8 @@ enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate)
 	if (rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)at, (intptr_t)state, 0,
 				      row) < 0)
 		return RSEQ_RETRY_ABORTED;
+	/* It may have been released another time, by whom this thread is behind now, too. */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	return RSEQ_RETRY_OPENED;
 }
 
