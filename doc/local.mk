@@ -11,10 +11,12 @@ dist_man_MANS += \
 	doc/man/rseq_get_abi.3 \
 	doc/man/rseq_get_info.3 \
 	doc/man/rseq_list.3 \
+	doc/man/rseq_lock.3 \
 	doc/man/rseq_mempool.3 \
 	doc/man/rseq_mempool_attr_create.3 \
 	doc/man/rseq_mempool_set_create.3 \
 	doc/man/rseq_ops.3 \
+	doc/man/rseq_refcount.3 \
 	doc/man/rseq_register_current_thread.3 \
 	doc/man/rseq_ring.3 \
 	doc/man/rseq_stack.3 \

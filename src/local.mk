@@ -9,8 +9,10 @@ rseqinclude_HEADERS = \
 	include/rseq/fence.h \
 	include/rseq/info.h \
 	include/rseq/list.h \
+	include/rseq/lock.h \
 	include/rseq/mempool.h \
 	include/rseq/ops.h \
+	include/rseq/refcount.h \
 	include/rseq/ring.h \
 	include/rseq/rseq.h \
 	include/rseq/section.h \
@@ -39,6 +41,7 @@ src_librseq_la_SOURCES = \
 	src/internal.h \
 	src/kernel.c \
 	src/list.c \
+	src/lock.c \
 	src/mempool-attr.c \
 	src/mempool-internal.h \
 	src/mempool-range.c \
@@ -46,6 +49,7 @@ src_librseq_la_SOURCES = \
 	src/mempool.c \
 	src/percpu.c \
 	src/percpu.h \
+	src/refcount.c \
 	src/ring-internal.h \
 	src/ring-read.c \
 	src/ring.c \

@@ -39,6 +39,8 @@
  *
  *	RSEQ_ASM_INDEX_BY(base, id, target)	as RSEQ_ASM_INDEX, with the field whose offset is in
  *					the operand id
+ *	RSEQ_ASM_GET_ID(operand, id)	operand = the field, 32 bits, whose offset is in the
+ *					operand id
  *	RSEQ_ASM_ROW(base, offset)	what is offset bytes into that row, as memory
  *	RSEQ_ASM_AT_REG(reg, offset)	what reg points to, offset bytes on, as memory
  *	RSEQ_ASM_INDEX_STRIDE(base, id, stride, target)	the same, with rows as far apart as the
@@ -109,6 +111,7 @@
 	!defined(RSEQ_ASM_EXIT_LABEL) || !defined(RSEQ_ASM_EXIT) || \
 	!defined(RSEQ_ASM_EXITS) || !defined(RSEQ_ASM_CHECK_REGISTERED) || \
 	!defined(RSEQ_ASM_CHECK_ID) || !defined(RSEQ_ASM_INDEX) || \
+	!defined(RSEQ_ASM_GET_ID) || \
 	!defined(RSEQ_ASM_INDEXED) || !defined(RSEQ_ASM_BNE) || !defined(RSEQ_ASM_LOAD) || \
 	!defined(RSEQ_ASM_BEQ_LOADED) || !defined(RSEQ_ASM_LOAD_AT_LOADED) || \
 	!defined(RSEQ_ASM_LOADED_AT) || !defined(RSEQ_ASM_STORE_LOADED) || \

@@ -18,11 +18,13 @@ tests_abort_libabort_a_SOURCES = \
 	tests/abort/function.h \
 	tests/abort/inject.c \
 	tests/abort/list.c \
+	tests/abort/lock.c \
 	tests/abort/main.c \
 	tests/abort/mempool.c \
 	tests/abort/ops-data.c \
 	tests/abort/ops.h \
 	tests/abort/point.c \
+	tests/abort/refcount.c \
 	tests/abort/report.c \
 	tests/abort/report.h \
 	tests/abort/stack.c \

@@ -10,7 +10,9 @@ static const struct structure *const structures[] = {
 #ifndef MUTANT
 	&counter_structure,
 	&list_structure,
+	&lock_structure,
 	&mempool_structure,
+	&refcount_structure,
 	&ring_structure,
 	&stack_structure,
 #endif

@@ -146,7 +146,9 @@ extern const struct structure
 	ops_structure,
 	counter_structure,
 	list_structure,
+	lock_structure,
 	mempool_structure,
+	refcount_structure,
 	ring_structure,
 	stack_structure;
 

@@ -18,6 +18,8 @@
 
 #include <rseq/counter.h>
 #include <rseq/list.h>
+#include <rseq/lock.h>
+#include <rseq/refcount.h>
 #include <rseq/ring.h>
 #include <rseq/stack.h>
 
@@ -112,4 +114,28 @@ uintptr_t count_ring_write_stamped(struct rseq_ring *ring, const void *record, s
 		uint64_t time)
 {
 	return rseq_ring_try_write_stamped(ring, record, len, time);
+}
+
+extern void count_refcount_get(struct rseq_refcount *ref);
+void count_refcount_get(struct rseq_refcount *ref)
+{
+	rseq_refcount_get(ref);
+}
+
+extern void count_refcount_put(struct rseq_refcount *ref);
+void count_refcount_put(struct rseq_refcount *ref)
+{
+	rseq_refcount_put(ref);
+}
+
+extern int count_lock_acquire(struct rseq_lock *lock);
+int count_lock_acquire(struct rseq_lock *lock)
+{
+	return rseq_lock_acquire(lock);
+}
+
+extern int count_lock_release(struct rseq_lock *lock, int cpu);
+int count_lock_release(struct rseq_lock *lock, int cpu)
+{
+	return rseq_lock_release(lock, cpu);
 }

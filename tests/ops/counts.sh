@@ -130,7 +130,7 @@ check() { # machine, compiler
 	measure "$1" "$2" "$measured" -DONE_MORE >"$work/log" 2>&1
 	compare "$measured" "$known" >"$work/log" && complain "$2: one instruction more is not found"
 	diff <(sed -n 's/ in the section, not .*//p' "$work/log" | sort) \
-		<(awk '$4 ~ /^add|^counter/ { print $1, $2, $3, $4 ": " $6 }' "$measured" | sort) \
+		<(awk '$4 ~ /^add|^counter|^refcount/ { print $1, $2, $3, $4 ": " $6 }' "$measured" | sort) \
 		>"$work/difference" ||
 		complain "$2: what was found of one instruction more" "$work/difference"
 }

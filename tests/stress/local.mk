@@ -6,8 +6,10 @@ stress_tests = \
 	tests/stress/test-cache \
 	tests/stress/test-counter \
 	tests/stress/test-list \
+	tests/stress/test-lock \
 	tests/stress/test-mempool \
 	tests/stress/test-mempool-copies \
+	tests/stress/test-refcount \
 	tests/stress/test-ring \
 	tests/stress/test-stack
 check_PROGRAMS += $(stress_tests)
@@ -37,3 +39,11 @@ tests_stress_test_stack_LDADD = src/librseq.la
 tests_stress_test_ring_SOURCES = tests/stress/test-ring.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_ring_LDADD = src/librseq.la
+
+tests_stress_test_lock_SOURCES = tests/stress/test-lock.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_lock_LDADD = src/librseq.la
+
+tests_stress_test_refcount_SOURCES = tests/stress/test-refcount.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_refcount_LDADD = src/librseq.la

@@ -16,6 +16,7 @@ cmocka_tests = \
 	tests/unit/test-info \
 	tests/unit/test-list \
 	tests/unit/test-kernel \
+	tests/unit/test-lock \
 	tests/unit/test-mempool \
 	tests/unit/test-mempool-fork \
 	tests/unit/test-mempool-robust \
@@ -24,6 +25,7 @@ cmocka_tests = \
 	tests/unit/test-ring \
 	tests/unit/test-ring-signal \
 	tests/unit/test-stack \
+	tests/unit/test-refcount \
 	tests/unit/test-stack-fence \
 	tests/unit/test-thread
 

@@ -104,6 +104,8 @@
 		RSEQ_STRINGIFY(RSEQ_PERCPU_STRIDE_SHIFT) "\n\t"		\
 	"add	x17, x17, x16, lsl "						\
 		RSEQ_STRINGIFY(RSEQ_PERCPU_SKEW_SHIFT) "\n\t"
+#define RSEQ_ASM_GET_ID(operand, id)						\
+	"ldr	%w[" operand "], " RSEQ_ASM_AREA_FIELD_BY(id) "\n\t"
 #define RSEQ_ASM_ROW(base, offset)	"[x17, " offset "]"
 #define RSEQ_ASM_AT_REG(reg, offset)	"[" reg ", " offset "]"
 

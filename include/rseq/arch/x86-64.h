@@ -89,6 +89,8 @@
 	"jl	" target "\n\t"							\
 	"imull	$" RSEQ_STRINGIFY(RSEQ_PERCPU_STRIDE) ", "			\
 		RSEQ_ASM_AREA_FIELD_BY(id) ", %%eax\n\t"
+#define RSEQ_ASM_GET_ID(operand, id)						\
+	"movl	" RSEQ_ASM_AREA_FIELD_BY(id) ", %k[" operand "]\n\t"
 #define RSEQ_ASM_ROW(base, offset)	offset "(%[" base "], %%rax)"
 #define RSEQ_ASM_AT_REG(reg, offset)	offset "(" reg ")"
 

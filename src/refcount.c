@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * refcount.c: what a reference count does out of its section.
+ *
+ * Threads without rseq, and all threads once the count is not per CPU, add to the atomic word. That
+ * has a bias until the rows are in it, so that no sum of puts brings it to zero before; and by its
+ * bias one atomic look tells whether tryget comes before kill.
+ */
+#include "percpu.h"
+
+#include <rseq/fence.h>
+#include <rseq/refcount.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Modes. Sections keep off in all but the first. */
+#define PER_CPU		0U
+#define ATOMIC		1U	/* for want of fences: nobody called kill */
+#define KILLING		2U	/* sections may be under way still */
+#define STAYED		3U	/* the same, as the fence has failed */
+#define KILLED		4U	/* the rows are in the atomic word, or will be at once */
+
+struct rseq_refcount *rseq_refcount_create(void (*release)(void *arg), void *arg)
+{
+	struct rseq_refcount *ref;
+
+	if (!release) {
+		errno = EINVAL;
+		return NULL;
+	}
+	ref = aligned_alloc(_Alignof(struct rseq_refcount), sizeof(*ref));
+	if (!ref)
+		return NULL;
+	*ref = (struct rseq_refcount) {
+		.mode = rseq_fence_has_membarrier() ? PER_CPU : ATOMIC,
+		.rows = rseq_percpu_zalloc(sizeof(intptr_t)),
+		.release = release,
+		.arg = arg,
+		.count = RSEQ_REFCOUNT_BIAS + 1,
+	};
+	if (!ref->rows) {
+		free(ref);
+		return NULL;
+	}
+	/* Sections, inlined behind it by a linker, do not tell the compiler what they read. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	return ref;
+}
+
+void rseq_refcount_destroy(struct rseq_refcount *ref)
+{
+	int saved_errno = errno;
+
+	if (!ref)
+		return;
+	rseq_percpu_free(ref->rows);
+	free(ref);
+	errno = saved_errno;
+}
+
+static uintptr_t mode_of(const struct rseq_refcount *ref)
+{
+	return __atomic_load_n(&ref->mode, __ATOMIC_ACQUIRE);
+}
+
+/* Whether it was added in a section. */
+static bool add_again(struct rseq_refcount *ref, intptr_t count)
+{
+	for (int try = 0; try < RSEQ_MAX_TRIES && !mode_of(ref); try++) {
+		if (rseq_thread_registered())
+			rseq_count_abort();
+		else if (!rseq_thread_register_lazily())
+			return false;
+		if (rseq_refcount_try_add(ref, count))
+			return true;
+	}
+	return false;
+}
+
+/* Who has brought the count to zero is alone with it: it is for release to destroy it. */
+static void add_atomically(struct rseq_refcount *ref, intptr_t count)
+{
+	void (*release)(void *arg) = ref->release;
+	void *arg = ref->arg;
+
+	if (!__atomic_add_fetch(&ref->count, count, __ATOMIC_ACQ_REL))
+		release(arg);
+}
+
+void rseq_refcount_get_slow(struct rseq_refcount *ref)
+{
+	if (!add_again(ref, 1))
+		__atomic_fetch_add(&ref->count, 1, __ATOMIC_RELAXED);
+}
+
+void rseq_refcount_put_slow(struct rseq_refcount *ref)
+{
+	if (!add_again(ref, -1))
+		add_atomically(ref, -1);
+}
+
+bool rseq_refcount_tryget_slow(struct rseq_refcount *ref)
+{
+	intptr_t count;
+
+	if (add_again(ref, 1))
+		return true;
+	count = __atomic_load_n(&ref->count, __ATOMIC_ACQUIRE);
+	do {
+		/* The bias is that much more than there can be references. */
+		if (count < RSEQ_REFCOUNT_BIAS / 2)
+			return false;
+	} while (!__atomic_compare_exchange_n(&ref->count, &count, count + 1, true,
+					      __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE));
+	return true;
+}
+
+/* Makes the mode killing. Returns what it was before, which may be killing or killed already. */
+static uintptr_t begin_to_kill(struct rseq_refcount *ref)
+{
+	uintptr_t mode = mode_of(ref);
+
+	while (mode != KILLING && mode != KILLED &&
+	       !__atomic_compare_exchange_n(&ref->mode, &mode, KILLING, true, __ATOMIC_SEQ_CST,
+					    __ATOMIC_ACQUIRE))
+		;
+	return mode;
+}
+
+static intptr_t sum_of_rows(const struct rseq_refcount *ref)
+{
+	uintptr_t sum = 0;
+
+	for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++) {
+		const intptr_t *word = rseq_percpu_row(ref->rows, cpu);
+
+		sum += (uintptr_t)__atomic_load_n(word, __ATOMIC_RELAXED);
+	}
+	return (intptr_t)sum;
+}
+
+int rseq_refcount_kill(struct rseq_refcount *ref)
+{
+	uintptr_t before;
+
+	if (!ref) {
+		errno = EINVAL;
+		return -1;
+	}
+	before = begin_to_kill(ref);
+	if (before == KILLING || before == KILLED) {
+		errno = EALREADY;
+		return -1;
+	}
+	if (before != ATOMIC && rseq_fence_all()) {
+		__atomic_store_n(&ref->mode, STAYED, __ATOMIC_RELEASE);
+		return -1;
+	}
+	__atomic_store_n(&ref->mode, KILLED, __ATOMIC_RELEASE);
+	add_atomically(ref, sum_of_rows(ref) - RSEQ_REFCOUNT_BIAS - 1);
+	return 0;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Locks in a long storm: 64 threads on the CPUs at hand, a quarter of which have no rseq, take the
+ * lock of their CPU or of another, and hold it for different times, over migrations and signals,
+ * whose handlers try as well. No two may be inside at once, and none may wait for ever. In both
+ * modes in turn.
+ *
+ * STRESS_SECONDS is how long it runs, 3 by default.
+ */
+#define _GNU_SOURCE
+
+#include "storm.h"
+#include "support.h"
+
+#include <rseq/info.h>
+#include <rseq/lock.h>
+
+#include <time.h>
+
+#define NR_THREADS	64
+#define MAX_CPUS	2
+#define NR_LOCKS	2
+#define MAX_SECONDS	86400
+#define TURNS_PER_ROUND	64
+
+/* Not atomic: what two threads do at once is lost. */
+struct cell {
+	__attribute__((aligned(64))) unsigned long turns;
+	int owner;
+};
+
+static struct rseq_lock *locks[NR_LOCKS];
+static struct cell cells[NR_LOCKS][SUPPORT_MAX_CPUS];
+static struct support_cpus cpus;
+static struct storm *storm;
+static bool stop;
+static unsigned long nr_mistakes, nr_turns, nr_remote, nr_busy;
+
+static __thread volatile unsigned long handler_turns;
+
+static void mistake(void)
+{
+	__atomic_fetch_add(&nr_mistakes, 1, __ATOMIC_RELAXED);
+}
+
+static void work_inside(struct cell *cell)
+{
+	unsigned long turns = RSEQ_READ_ONCE(cell->turns);
+
+	if (RSEQ_READ_ONCE(cell->owner))
+		mistake();
+	RSEQ_WRITE_ONCE(cell->owner, 1);
+	RSEQ_WRITE_ONCE(cell->turns, turns + 1);
+	if (RSEQ_READ_ONCE(cell->owner) != 1)
+		mistake();
+	RSEQ_WRITE_ONCE(cell->owner, 0);
+}
+
+/* Returns 1 if it had its turn. */
+static unsigned long have_a_turn(int index, int cpu, bool yield)
+{
+	if (cpu < 0)
+		return 0;
+	work_inside(&cells[index][cpu]);
+	if (yield)
+		sched_yield();
+	if (rseq_lock_release(locks[index], cpu))
+		mistake();
+	return 1;
+}
+
+static void on_signal(void)
+{
+	int cpu = rseq_lock_try_acquire(locks[0]);
+
+	handler_turns += have_a_turn(0, cpu, false);
+}
+
+static void go_without_rseq(void)
+{
+	void *area = rseq_get_abi();
+	unsigned int length = support_registered_length(area);
+
+	if (length)
+		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
+	if (!rseq_register_current_thread())
+		rseq_unregister_current_thread();
+}
+
+static unsigned long one_round(unsigned int round)
+{
+	unsigned long turns = 0, got;
+	int cpu;
+
+	for (int i = 0; i < TURNS_PER_ROUND; i++) {
+		if (i % 16 == 9) {
+			got = have_a_turn(i % NR_LOCKS, rseq_lock_try_acquire(locks[i % NR_LOCKS]),
+					  false);
+			if (!got)
+				__atomic_fetch_add(&nr_busy, 1, __ATOMIC_RELAXED);
+			turns += got;
+			continue;
+		}
+		cpu = rseq_lock_acquire(locks[i % NR_LOCKS]);
+		if (cpu < 0)
+			mistake();
+		turns += have_a_turn(i % NR_LOCKS, cpu, round % 8 == 0 && i == 5);
+	}
+	return turns;
+}
+
+static unsigned long one_remote_turn(int index, unsigned int round)
+{
+	int cpu = cpus.cpu[round % (unsigned int)cpus.nr];
+
+	if (rseq_lock_acquire_cpu(locks[index], cpu)) {
+		mistake();
+		return 0;
+	}
+	__atomic_fetch_add(&nr_remote, 1, __ATOMIC_RELAXED);
+	return have_a_turn(index, cpu, round % 16 == 0);
+}
+
+static void *work(void *argument)
+{
+	const struct timespec moment = { 0, 2000000 };
+	unsigned int index = *(unsigned int *)argument;
+	unsigned long turns = 0;
+
+	if (index % 4 == 3)
+		go_without_rseq();
+	else
+		rseq_register_current_thread();
+	storm_enter(storm, index);
+	for (unsigned int round = index; !__atomic_load_n(&stop, __ATOMIC_RELAXED); round++) {
+		turns += one_round(round);
+		if (round % 128 == 0)
+			turns += one_remote_turn((int)(round / 128 % NR_LOCKS), round / 256);
+		if (!rseq_thread_registered())
+			nanosleep(&moment, NULL);
+	}
+	storm_leave(storm, index);
+	__atomic_fetch_add(&nr_turns, turns + handler_turns, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static int check(void)
+{
+	unsigned long turns = 0;
+
+	for (int index = 0; index < NR_LOCKS; index++)
+		for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++)
+			turns += cells[index][cpu].turns;
+	if (turns != nr_turns)
+		printf("%lu turns instead of %lu\n", turns, nr_turns);
+	if (nr_mistakes)
+		printf("%lu mistakes\n", nr_mistakes);
+	return turns != nr_turns || nr_mistakes;
+}
+
+static void report(long seconds)
+{
+	struct rseq_info info = { .size = sizeof(info) };
+	unsigned long per = (unsigned long)seconds;
+
+	rseq_get_info(&info);
+	printf("%ld s; per second: %lu turns, %lu from elsewhere, %lu tries in vain, "
+	       "%lu migrations, %lu signals, %lu wake-ups, %lu fences\n", seconds, nr_turns / per,
+	       nr_remote / per, nr_busy / per, storm_count(storm, STORM_MIGRATE) / per,
+	       storm_count(storm, STORM_SIGNAL) / per, storm_count(storm, STORM_WAKE) / per,
+	       storm_count(storm, STORM_FENCE) / per);
+	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
+	if (!info.aborts)
+		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
+}
+
+static long duration(void)
+{
+	const char *text = getenv("STRESS_SECONDS");
+	long seconds = text ? atol(text) : 3;
+
+	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+}
+
+static int set_up(void)
+{
+	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
+
+	support_find_cpus(&cpus);
+	if (cpus.nr > MAX_CPUS)
+		cpus.nr = MAX_CPUS;
+	support_release(&cpus);
+	for (int index = 0; index < NR_LOCKS; index++) {
+		locks[index] = rseq_lock_create_mode(modes[index]);
+		if (!locks[index])
+			return -1;
+	}
+	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
+	return storm ? 0 : -1;
+}
+
+/* A lost wake-up would last for ever. */
+static int run(void)
+{
+	static unsigned int indices[NR_THREADS];
+	pthread_t threads[NR_THREADS];
+	struct timespec time = { duration(), 0 };
+	int nr_threads = 0;
+
+	if (set_up())
+		return 1;
+	alarm((unsigned int)duration() + 600);
+	for (unsigned int i = 0; i < NR_THREADS; i++) {
+		indices[i] = i;
+		if (!pthread_create(&threads[nr_threads], NULL, work, &indices[i]))
+			nr_threads++;
+	}
+	while (nanosleep(&time, &time) && errno == EINTR)
+		;
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	while (nr_threads)
+		pthread_join(threads[--nr_threads], NULL);
+	report(duration());
+	storm_stop(storm);
+	return check();
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return support_run_both_ways(argv, run);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reference counts in a long storm: 64 threads on the CPUs at hand, a quarter of which have no
+ * rseq, take and give back references to objects that others kill all the time. Each object is
+ * released once, and not while anyone has a reference.
+ *
+ * STRESS_SECONDS is how long it runs, 3 by default.
+ */
+#define _GNU_SOURCE
+
+#include "storm.h"
+#include "support.h"
+
+#include <rseq/info.h>
+#include <rseq/refcount.h>
+
+#include <time.h>
+
+#define NR_THREADS	64
+#define MAX_CPUS	2
+#define MAX_OBJECTS	20000
+#define MAX_SECONDS	86400
+#define TURNS_PER_ROUND	64
+
+/* They stay until all threads are over, as no RCU tells when nobody tries any more. */
+struct object {
+	struct rseq_refcount *ref;
+	unsigned int released;		/* atomic */
+};
+
+static struct object objects[MAX_OBJECTS];
+static unsigned int current;		/* the one that is alive; atomic */
+static struct storm *storm;
+static bool stop;
+static unsigned long nr_mistakes, nr_turns, nr_late;
+
+static void mistake(void)
+{
+	__atomic_fetch_add(&nr_mistakes, 1, __ATOMIC_RELAXED);
+}
+
+static void release(void *arg)
+{
+	struct object *object = arg;
+
+	if (__atomic_fetch_add(&object->released, 1, __ATOMIC_RELAXED))
+		mistake();
+}
+
+static void expect_alive(const struct object *object)
+{
+	if (__atomic_load_n(&object->released, __ATOMIC_RELAXED))
+		mistake();
+}
+
+static unsigned long have_a_turn(bool yield)
+{
+	struct object *object = &objects[__atomic_load_n(&current, __ATOMIC_ACQUIRE)];
+
+	if (!rseq_refcount_tryget(object->ref))
+		return 0;
+	rseq_refcount_get(object->ref);
+	expect_alive(object);
+	rseq_refcount_put(object->ref);
+	if (yield)
+		sched_yield();
+	expect_alive(object);
+	rseq_refcount_put(object->ref);
+	return 1;
+}
+
+static void on_signal(void)
+{
+	have_a_turn(false);
+}
+
+static void go_without_rseq(void)
+{
+	void *area = rseq_get_abi();
+	unsigned int length = support_registered_length(area);
+
+	if (length)
+		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
+	if (!rseq_register_current_thread())
+		rseq_unregister_current_thread();
+}
+
+static void *work(void *argument)
+{
+	const struct timespec moment = { 0, 2000000 };
+	unsigned int index = *(unsigned int *)argument;
+	unsigned long turns = 0, late = 0;
+
+	if (index % 4 == 3)
+		go_without_rseq();
+	else
+		rseq_register_current_thread();
+	storm_enter(storm, index);
+	for (unsigned int round = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); round++) {
+		for (int i = 0; i < TURNS_PER_ROUND; i++) {
+			if (have_a_turn(round % 16 == 0 && i == 7))
+				turns++;
+			else
+				late++;
+		}
+		if (!rseq_thread_registered())
+			nanosleep(&moment, NULL);
+	}
+	storm_leave(storm, index);
+	__atomic_fetch_add(&nr_turns, turns, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&nr_late, late, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static bool make(unsigned int index)
+{
+	objects[index].ref = rseq_refcount_create(release, &objects[index]);
+	return objects[index].ref;
+}
+
+/* Every other object is killed before the next one is there, so that tries come too late. */
+static void kill_until(const struct timespec *end)
+{
+	const struct timespec moment = { 0, 200000 };
+	struct timespec now;
+
+	do {
+		unsigned int next = current + 1;
+
+		if (next < MAX_OBJECTS && make(next)) {
+			if (next % 2 && rseq_refcount_kill(objects[next - 1].ref))
+				mistake();
+			__atomic_store_n(&current, next, __ATOMIC_RELEASE);
+			if (next % 2 == 0 && rseq_refcount_kill(objects[next - 1].ref))
+				mistake();
+		}
+		nanosleep(&moment, NULL);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec < end->tv_sec ||
+		 (now.tv_sec == end->tv_sec && now.tv_nsec < end->tv_nsec));
+}
+
+static int check(void)
+{
+	if (rseq_refcount_kill(objects[current].ref))
+		mistake();
+	for (unsigned int i = 0; i <= current; i++) {
+		if (objects[i].released != 1) {
+			printf("object %u: released %u times\n", i, objects[i].released);
+			mistake();
+		}
+		rseq_refcount_destroy(objects[i].ref);
+	}
+	if (nr_mistakes)
+		printf("%lu mistakes\n", nr_mistakes);
+	return nr_mistakes != 0;
+}
+
+static void report(long seconds)
+{
+	struct rseq_info info = { .size = sizeof(info) };
+	unsigned long per = (unsigned long)seconds;
+
+	rseq_get_info(&info);
+	printf("%ld s; per second: %lu turns, %lu too late, %lu kills, %lu migrations, "
+	       "%lu signals, %lu wake-ups, %lu fences\n", seconds, nr_turns / per, nr_late / per,
+	       current / per, storm_count(storm, STORM_MIGRATE) / per,
+	       storm_count(storm, STORM_SIGNAL) / per, storm_count(storm, STORM_WAKE) / per,
+	       storm_count(storm, STORM_FENCE) / per);
+	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
+	if (!info.aborts)
+		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
+}
+
+static long duration(void)
+{
+	const char *text = getenv("STRESS_SECONDS");
+	long seconds = text ? atol(text) : 3;
+
+	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+}
+
+static int set_up(void)
+{
+	struct support_cpus cpus;
+
+	support_find_cpus(&cpus);
+	if (cpus.nr > MAX_CPUS)
+		cpus.nr = MAX_CPUS;
+	support_release(&cpus);
+	if (!make(0))
+		return -1;
+	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
+	return storm ? 0 : -1;
+}
+
+static int run(void)
+{
+	static unsigned int indices[NR_THREADS];
+	pthread_t threads[NR_THREADS];
+	struct timespec end;
+	int nr_threads = 0;
+
+	if (set_up())
+		return 1;
+	for (unsigned int i = 0; i < NR_THREADS; i++) {
+		indices[i] = i;
+		if (!pthread_create(&threads[nr_threads], NULL, work, &indices[i]))
+			nr_threads++;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += duration();
+	kill_until(&end);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	while (nr_threads)
+		pthread_join(threads[--nr_threads], NULL);
+	report(duration());
+	storm_stop(storm);
+	return check();
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	return support_run_both_ways(argv, run);
+}
