@@ -16,7 +16,7 @@
  *
  * Memory: for each CPU that writes, bytes_per_cpu and behind them as much as its longest record,
  * from the pages that were written to, and 256 bytes in a row; the same once more for a CPU with
- * threads that have no rseq. Address space is taken for all possible CPUs.
+ * threads that have no rseq; 4 bytes for each possible CPU, and address space for its data.
  */
 #ifndef RSEQ_RING_H
 #define RSEQ_RING_H

@@ -5,7 +5,8 @@
 plain_tests = \
 	tests/unit/test-api \
 	tests/unit/test-api-override \
-	tests/unit/test-headers-nolink
+	tests/unit/test-headers-nolink \
+	tests/unit/test-memory
 cmocka_tests = \
 	tests/unit/test-cache \
 	tests/unit/test-cache-threads \
@@ -31,6 +32,7 @@ cmocka_tests = \
 
 tests_unit_test_api_override_LDADD = src/librseq.la
 tests_unit_test_headers_nolink_LDADD =
+tests_unit_test_memory_LDADD = src/librseq.la
 
 if HAVE_CXX
 plain_tests += tests/unit/test-api-cxx

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What each structure takes when one CPU uses it, with 2 and with 1024 possible CPUs: bytes, not
+ * pages, and not for CPUs that do nothing. A thousand of each are made and used, so that what
+ * structures share does not hide what they take themselves.
+ *
+ * The number of CPUs is simulated: this program's open() has the library read a list of its own.
+ */
+#define _GNU_SOURCE
+
+#include "support.h"
+
+#include <rseq/cache.h>
+#include <rseq/counter.h>
+#include <rseq/list.h>
+#include <rseq/lock.h>
+#include <rseq/refcount.h>
+#include <rseq/ring.h>
+#include <rseq/stack.h>
+
+#include <fcntl.h>
+#include <stdarg.h>
+
+#define NR		1000
+#define POSSIBLE	"/sys/devices/system/cpu/possible"
+
+/* Of malloc() for each block, and pages that one size class begins and ends in. */
+#define MALLOC_BYTES	16
+#define SHARED_KIB	96
+
+static struct rseq_list_node node;
+static void *items[4];
+
+static void *new_counter(void)
+{
+	return rseq_counter_create();
+}
+
+static void use_counter(void *counter)
+{
+	rseq_counter_inc(counter);
+	rseq_counter_sum(counter);
+}
+
+static void *new_list(void)
+{
+	return rseq_list_create();
+}
+
+static void use_list(void *list)
+{
+	rseq_list_push(list, &node);
+	rseq_list_pop(list);
+	rseq_list_drain(list);
+}
+
+static void *new_stack(void)
+{
+	return rseq_stack_create(4);
+}
+
+static void use_stack(void *stack)
+{
+	rseq_stack_push(stack, items);
+	rseq_stack_count(stack, 0);
+	rseq_stack_pop(stack);
+}
+
+static void *new_lock(void)
+{
+	return rseq_lock_create();
+}
+
+static void use_lock(void *lock)
+{
+	rseq_lock_release(lock, rseq_lock_acquire(lock));
+}
+
+static void release_nothing(void *arg)
+{
+	(void)arg;
+}
+
+static void *new_refcount(void)
+{
+	return rseq_refcount_create(release_nothing, NULL);
+}
+
+static void use_refcount(void *refcount)
+{
+	rseq_refcount_get(refcount);
+	rseq_refcount_put(refcount);
+}
+
+static void *new_ring(void)
+{
+	return rseq_ring_create(4096, 0);
+}
+
+static void use_ring(void *ring)
+{
+	char record[16] = "";
+
+	rseq_ring_write(ring, record, sizeof(record));
+	for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++)
+		rseq_ring_read(ring, cpu, record, sizeof(record));
+}
+
+static void *new_cache(void)
+{
+	const struct rseq_cache_attr attr = { .size = sizeof(attr), .per_cpu = 4, .depot = 4 };
+
+	return rseq_cache_create(NULL, 48, &attr);
+}
+
+static void use_cache(void *cache)
+{
+	rseq_cache_free(cache, rseq_cache_alloc(cache));
+}
+
+/* As the headers say it. */
+static const struct structure {
+	const char *name;
+	void *(*create)(void);
+	void (*use)(void *);
+	size_t row_bytes;		/* for the CPU that uses it */
+	size_t bytes;			/* for the structure itself, and what it holds */
+	size_t possible_bytes;		/* for each possible CPU, too */
+} structures[] = {
+	{ "counter", new_counter, use_counter, 8, 4, 0 },
+	{ "list", new_list, use_list, 16, 48 + MALLOC_BYTES + 4, 0 },
+	{ "stack", new_stack, use_stack, 64, 48 + MALLOC_BYTES + 4, 0 },
+	{ "lock", new_lock, use_lock, 16, 48 + MALLOC_BYTES + 4, 0 },
+	{ "refcount", new_refcount, use_refcount, 8, 128 + 64 + MALLOC_BYTES + 4, 0 },
+	{ "ring", new_ring, use_ring, 256 + 4096, 128 + MALLOC_BYTES + 4, 4 },
+	{ "cache", new_cache, use_cache, 64, 1024 + 48 + MALLOC_BYTES + 4, 0 },
+};
+
+#define NR_STRUCTURES	(sizeof(structures) / sizeof(structures[0]))
+
+/* The library's open(), which the dynamic linker finds here first. */
+int open(const char *path, int flags, ...)
+{
+	const char *list = getenv("TEST_POSSIBLE");
+	mode_t mode = 0;
+	va_list arguments;
+
+	if (list && !strcmp(path, POSSIBLE))
+		path = list;
+	va_start(arguments, flags);
+	if (flags & O_CREAT)
+		mode = va_arg(arguments, mode_t);
+	va_end(arguments);
+	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+/* What this process has in memory, page by page; or -1. */
+static long resident_kib(void)
+{
+	FILE *file = fopen("/proc/self/smaps_rollup", "r");
+	long kib = -1, value;
+	char line[512];
+
+	if (!file)
+		return -1;
+	while (kib < 0 && fgets(line, sizeof(line), file))
+		if (sscanf(line, "Rss: %ld", &value) == 1)
+			kib = value;
+	fclose(file);
+	return kib;
+}
+
+/* Returns whether it takes what it may. */
+static bool measure(const struct structure *structure)
+{
+	const size_t nr_cpus = (size_t)rseq_get_max_nr_cpus();
+	const size_t bytes = NR * (structure->row_bytes + structure->bytes +
+				   nr_cpus * structure->possible_bytes);
+	const long most = (long)bytes / 1024 + SHARED_KIB;
+	long before, after;
+
+	/* What is there once for all of them. */
+	structure->use(structure->create());
+	before = resident_kib();
+	for (int i = 0; i < NR; i++) {
+		void *made = structure->create();
+
+		if (!made) {
+			printf("%s: %s\n", structure->name, strerror(errno));
+			return false;
+		}
+		structure->use(made);
+	}
+	after = resident_kib();
+	printf("%4d CPUs: %d of %-8s %6ld KiB, at most %ld\n", rseq_get_max_nr_cpus(), NR,
+	       structure->name, after - before, most);
+	return after - before <= most;
+}
+
+static int measure_all(void)
+{
+	struct support_cpus cpus;
+	int wrong = 0;
+
+	if (resident_kib() < 0) {
+		printf("skipped: /proc/self/smaps_rollup cannot be read\n");
+		return SUPPORT_SKIP;
+	}
+	support_find_cpus(&cpus);
+	support_move(0, cpus.cpu[0]);
+	rseq_register_current_thread();
+	for (size_t i = 0; i < NR_STRUCTURES; i++)
+		wrong |= !measure(&structures[i]);
+	return wrong;
+}
+
+/* In a new program, which learns the number of CPUs anew. */
+static int with_cpus(char **argv, const char *list)
+{
+	char path[] = "/tmp/possible.XXXXXX";
+	int file = mkstemp(path), status = 1;
+	pid_t child;
+
+	if (file < 0 || write(file, list, strlen(list)) != (ssize_t)strlen(list))
+		return 1;
+	close(file);
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		setenv("TEST_POSSIBLE", path, 1);
+		execl("/proc/self/exe", argv[0], list, (char *)NULL);
+		_exit(127);
+	}
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		status = 1;
+	unlink(path);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(int argc, char **argv)
+{
+	const char *emulator = getenv("RSEQ_EMULATOR");
+	int few, many;
+
+	if (argc > 1)
+		return measure_all();
+	if (SUPPORT_SANITIZED || (emulator && *emulator)) {
+		printf("skipped: a sanitizer or an emulator has memory of its own\n");
+		return SUPPORT_SKIP;
+	}
+	few = with_cpus(argv, "0-1\n");
+	many = with_cpus(argv, "0-1023\n");
+	return few > many ? few : many;
+}
