@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * init.c: what this process does about rseq, decided before main().
+ *
+ * Everybody else sees rseq_area_offset as the constant that it is once the constructor below has
+ * run, so that compilers keep it in a register; here it is written.
  */
+#define rseq_area_offset	rseq_area_offset_of_others
 #include "internal.h"
 
 #include <dlfcn.h>
@@ -18,6 +22,8 @@
 
 struct rseq_process rseq_process;
 
+#undef rseq_area_offset
+RSEQ_API ptrdiff_t rseq_area_offset;
 RSEQ_API ptrdiff_t rseq_offset;
 RSEQ_API unsigned int rseq_size = (unsigned int)-1;
 RSEQ_API unsigned int rseq_flags;
@@ -183,6 +189,7 @@ void rseq_init(void)
 		use_symbol();
 	if (rseq_process.off == RSEQ_REASON_NO_AREA)
 		turn_off(RSEQ_REASON_NO_AREA);
+	rseq_area_offset = rseq_offset;
 	rseq_process.initialised = true;
 	errno = saved_errno;
 }

@@ -64,8 +64,11 @@ static uintptr_t mode_of(const struct rseq_refcount *ref)
 	return __atomic_load_n(&ref->mode, __ATOMIC_ACQUIRE);
 }
 
-/* Whether it was added in a section. */
-static bool add_again(struct rseq_refcount *ref, intptr_t count)
+/* Whether it was added in a section. Not static, so that a test finds it. */
+bool rseq_refcount_add_again(struct rseq_refcount *ref, intptr_t count) rseq_hidden;
+
+__attribute__((noinline))
+bool rseq_refcount_add_again(struct rseq_refcount *ref, intptr_t count)
 {
 	for (int try = 0; try < RSEQ_MAX_TRIES && !mode_of(ref); try++) {
 		if (rseq_thread_registered())
@@ -90,13 +93,13 @@ static void add_atomically(struct rseq_refcount *ref, intptr_t count)
 
 void rseq_refcount_get_slow(struct rseq_refcount *ref)
 {
-	if (!add_again(ref, 1))
+	if (!rseq_refcount_add_again(ref, 1))
 		__atomic_fetch_add(&ref->count, 1, __ATOMIC_RELAXED);
 }
 
 void rseq_refcount_put_slow(struct rseq_refcount *ref)
 {
-	if (!add_again(ref, -1))
+	if (!rseq_refcount_add_again(ref, -1))
 		add_atomically(ref, -1);
 }
 
@@ -104,7 +107,7 @@ bool rseq_refcount_tryget_slow(struct rseq_refcount *ref)
 {
 	intptr_t count;
 
-	if (add_again(ref, 1))
+	if (rseq_refcount_add_again(ref, 1))
 		return true;
 	count = __atomic_load_n(&ref->count, __ATOMIC_ACQUIRE);
 	do {

@@ -122,7 +122,7 @@ RSEQ_INLINE __attribute__((nonnull)) int rseq_lock_try_section(struct rseq_lock 
  * Try to release a CPU's lock in a section, once. The caller holds it.
  *
  * Returns: whether it is released. Not, when the section was aborted, the thread is not registered,
- * it runs on another CPU, or the lock is atomic.
+ * it runs on another CPU, or the lock is atomic or not held.
  * Context: any thread, async-signal-safe.
  * Ordering: release.
  * Progress: wait-free.
@@ -137,13 +137,15 @@ RSEQ_INLINE __attribute__((nonnull)) bool rseq_lock_try_release(struct rseq_lock
 		RSEQ_ASM_CHECK_ID_BY("cpu", "id", RSEQ_ASM_EXIT_LABEL("failed"))
 		RSEQ_ASM_BNZ_AT(RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "8"),
 				RSEQ_ASM_EXIT_LABEL("failed"))
+		RSEQ_ASM_BNE(RSEQ_ASM_AT("row"), "held", "failed")
 		RSEQ_ASM_STORE_RELEASE("free", RSEQ_ASM_AT("row"))
 		RSEQ_SECTION_END
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("lock_release", "failed")
 		: /* none */
 		: [rseq_area] "r" (RSEQ_ASM_AREA), [id] "r" (lock->rows.id), [cpu] "r" (cpu),
-		  [row] "r" (row), [free] RSEQ_ASM_VALUE ((uintptr_t)0)
+		  [row] "r" (row), [held] RSEQ_ASM_VALUE ((uintptr_t)1),
+		  [free] RSEQ_ASM_VALUE ((uintptr_t)0)
 		: "memory", RSEQ_ASM_CLOBBERS
 		: failed);
 	return true;
@@ -190,7 +192,7 @@ RSEQ_INLINE __attribute__((nonnull)) int rseq_lock_try_acquire(struct rseq_lock 
  * rseq_lock_acquire_cpu().
  *
  * Returns: 0; errno is kept. -1 with errno EINVAL if cpu is not possible, EPERM if nobody holds the
- * lock and that is noticed.
+ * lock.
  * Context: any thread, async-signal-safe.
  * Ordering: release.
  * Progress: wait-free where rseq works and the thread has not moved; else lock-free. Wakes all

@@ -20,9 +20,12 @@ RSEQ_BEGIN_DECLS
 
 /*
  * Distance from the thread pointer to the area that critical sections use, in bytes. The same in
- * every thread, set before main() and never changed.
+ * every thread, set before the constructors of programs run, and never changed.
  */
 extern RSEQ_API ptrdiff_t rseq_offset;
+
+/* The same number, declared as the constant that it is: compilers keep it in a register. */
+extern RSEQ_API const ptrdiff_t rseq_area_offset;
 
 /*
  * Active feature size, in bytes: a field of struct rseq_abi exists if its end lies within it.
@@ -144,7 +147,8 @@ RSEQ_API struct rseq_abi *rseq_get_abi_slow(void);
 #ifndef RSEQ_GET_ABI_OVERRIDE
 RSEQ_INLINE struct rseq_abi *rseq_get_abi(void)
 {
-	return (struct rseq_abi *)((uintptr_t)rseq_thread_pointer() + (uintptr_t)rseq_offset);
+	return (struct rseq_abi *)((uintptr_t)rseq_thread_pointer() +
+				   (uintptr_t)rseq_area_offset);
 }
 #elif !defined(rseq_get_abi)
 /* With whatever linkage it was given before. */

@@ -51,6 +51,11 @@ BODY int try_section(struct call *call, enum rseq_percpu_mode mode)
 	return result;
 }
 
+BODY bool is_releasable(const struct rseq_lock_row *row)
+{
+	return !RSEQ_READ_ONCE(row->gate) && RSEQ_READ_ONCE(row->held);
+}
+
 BODY int try_release(struct call *call, enum rseq_percpu_mode mode)
 {
 	struct rseq_lock *object = call->object;
@@ -59,7 +64,7 @@ BODY int try_release(struct call *call, enum rseq_percpu_mode mode)
 
 	do {
 		result = rseq_lock_try_release(object, id) ? 0 : -1;
-		if (result && current_id(mode) == id && RSEQ_READ_ONCE(row_of(mode, id)->gate))
+		if (result && current_id(mode) == id && !is_releasable(row_of(mode, id)))
 			result = 1;
 	} while (once_more(call, mode, result));
 	call->modified = CHANGED(object) || CHANGED(id);
@@ -212,7 +217,7 @@ static int release(struct call *call, enum rseq_percpu_mode mode)
 {
 	struct rseq_lock_row *row = row_of(mode, call->id);
 
-	if (row->gate)
+	if (row->gate || !row->held)
 		return 1;
 	row->held = 0;
 	return 0;

@@ -6,6 +6,9 @@
 
 #include <rseq/refcount.h>
 
+/* Within the library: what the slow functions share. */
+extern bool rseq_refcount_add_again(struct rseq_refcount *ref, intptr_t count);
+
 #define FIRST_VALUE	1000
 #define ADDEND		3
 
@@ -234,7 +237,8 @@ static const struct conflict conflicts[] = {
 #define ENTRY(name, operation, keeps)							\
 	{ #name, &operation, RSEQ_PERCPU_CPU_ID, keeps, FUNCTION_AND_CODE(name), NULL }
 #define SLOW_ENTRY(name, operation)							\
-	{ #name, &operation, RSEQ_PERCPU_CPU_ID, false, name, (uintptr_t)rseq_##name, NULL }
+	{ #name, &operation, RSEQ_PERCPU_CPU_ID, false, name,				\
+	  (uintptr_t)rseq_refcount_add_again, NULL }
 
 static const struct subject refcount_subjects[] = {
 	ENTRY(refcount_try_add, try_add_operation, ALL_KEPT),

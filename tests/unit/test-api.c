@@ -33,6 +33,7 @@ static int32_t (*const fallback_cpu)(void) = rseq_fallback_current_cpu;
 static int32_t (*const fallback_node)(void) = rseq_fallback_current_node;
 static int (*const max_nr_cpus)(void) = rseq_get_max_nr_cpus;
 static ptrdiff_t *const offset = &rseq_offset;
+static const ptrdiff_t *const area_offset = &rseq_area_offset;
 static unsigned int *const size = &rseq_size;
 static unsigned int *const flags = &rseq_flags;
 
@@ -88,6 +89,7 @@ static void test_registration(void)
 
 	check(*flags == 0);
 	check((char *)area == (char *)rseq_thread_pointer() + *offset);
+	check(*area_offset == *offset);
 	if (!available(RSEQ_AVAILABLE_QUERY_LIBC)) {
 		check(*size == 0 && *offset != 0);
 		check((int32_t)area->cpu_id == RSEQ_ABI_CPU_ID_UNINITIALIZED);

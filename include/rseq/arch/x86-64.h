@@ -15,7 +15,7 @@
 # define RSEQ_ASM_AREA_FIELD(offset)	offset "(%[rseq_area])"
 # define RSEQ_ASM_AREA_FIELD_BY(id)	"(%[rseq_area], %[" id "])"
 #else
-# define RSEQ_ASM_AREA			(rseq_offset)
+# define RSEQ_ASM_AREA			(rseq_area_offset)
 # define RSEQ_ASM_AREA_FIELD(offset)	"%%fs:" offset "(%[rseq_area])"
 # define RSEQ_ASM_AREA_FIELD_BY(id)	"%%fs:(%[rseq_area], %[" id "])"
 #endif
