@@ -144,6 +144,17 @@ void json_number(struct json *json, const char *key, int64_t value)
 	fprintf(json->stream, "%" PRId64, value);
 }
 
+void json_real(struct json *json, const char *key, double value)
+{
+	/* Neither infinity nor what is not a number has a form; both compare as this does. */
+	if (!(value - value == 0)) {
+		json_null(json, key);
+		return;
+	}
+	start_value(json, key);
+	fprintf(json->stream, "%.6g", value);
+}
+
 void json_bool(struct json *json, const char *key, bool value)
 {
 	start_value(json, key);

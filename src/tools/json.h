@@ -29,6 +29,8 @@ void json_close_array(struct json *json);
 /* A string: NULL becomes null, and what is not UTF-8 the replacement character. */
 void json_string(struct json *json, const char *key, const char *value);
 void json_number(struct json *json, const char *key, int64_t value);
+/* Six digits that count, and a point in every locale that rseqctl runs in; null if not finite. */
+void json_real(struct json *json, const char *key, double value);
 void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
 

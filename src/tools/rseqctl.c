@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rseqctl: what restartable sequences do here, and whether a program's critical sections are sound.
+ * rseqctl: what restartable sequences do here, how fast, and whether a program's critical sections
+ * are sound.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@ static const struct subcommand {
 } subcommands[] = {
 	{ "info", "[--json] [--no-register | --pid N]",
 	  "tell what kernel, libc and librseq offer this process, or another", rseqctl_info },
+	{ "bench", "[--quick] [--json | --markdown] [--plot FILE.svg] [NAME...]",
+	  "measure this library's structures on this machine, against others", rseqctl_bench },
 	{ "verify", "[--json] [--profile=NAME] FILE...",
 	  "check the critical sections in executables, libraries and objects", rseqctl_verify },
 };

@@ -18,6 +18,7 @@ enum rseqctl_status {
  *
  * Returns: an enum rseqctl_status.
  */
+int rseqctl_bench(int argc, char **argv);
 int rseqctl_info(int argc, char **argv);
 int rseqctl_verify(int argc, char **argv);
 

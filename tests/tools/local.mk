@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # rseqctl from outside, by scripts. The programs are what they look at, and what they look with.
 
-tools_tests = tests/tools/info.sh tests/tools/info-pid.sh
+tools_tests = tests/tools/bench.sh tests/tools/info.sh tests/tools/info-pid.sh
 EXTRA_DIST += $(tools_tests) tests/tools/rseqctl.sh
 TESTS += $(tools_tests)
 

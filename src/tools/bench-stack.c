@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench-stack.c: stacks of pointers, one item at a time and in batches.
+ */
+#include "bench.h"
+
+#include <rseq/stack.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CAPACITY	256
+#define BATCH		32
+
+static int setup_stack(struct bench_run *run)
+{
+	run->state = rseq_stack_create(CAPACITY);
+	return run->state ? 0 : -1;
+}
+
+static void teardown_stack(struct bench_run *run)
+{
+	rseq_stack_destroy(run->state);
+}
+
+/* A thread that was migrated in between may find the stack empty, or leave an item too many. */
+BENCH_BODY(rseq_pair)
+{
+	struct rseq_stack *stack = run->state;
+	void *item = run;
+
+	BENCH_REPEAT(nr,
+		if (rseq_unlikely(rseq_stack_push(stack, item)))
+			rseq_stack_pop(stack);
+		item = rseq_stack_pop(stack);
+		if (rseq_unlikely(!item))
+			item = run;
+	)
+}
+BENCH_LOOPS(rseq_pair)
+
+struct array {
+	size_t count;
+	void *items[CAPACITY];
+};
+
+static __thread struct array own_array __attribute__((aligned(BENCH_LINE)));
+
+/* Both ends are checked, as each push and pop of a stack has to. */
+BENCH_BODY(tls_pair)
+{
+	struct array *own = BENCH_OWN(own_array);
+	void *item = run;
+
+	BENCH_REPEAT(nr,
+		if (rseq_unlikely(own->count >= CAPACITY))
+			abort();
+		own->items[own->count] = item;
+		own->count++;
+		rseq_barrier();
+		if (rseq_unlikely(!own->count))
+			abort();
+		own->count--;
+		item = own->items[own->count];
+		rseq_barrier();
+	)
+}
+BENCH_LOOPS(tls_pair)
+
+static const struct bench_variant pairs[] = {
+	BENCH_VARIANT("rseq_stack_push, rseq_stack_pop", setup_stack, teardown_stack, rseq_pair),
+	BENCH_VARIANT("TLS array", NULL, NULL, tls_pair),
+	{ .name = "liburcu wfstack", .peer = "urcu_stack" },
+	{ .name = "Concurrency Kit stack", .peer = "ck_stack" },
+	{ 0 },
+};
+
+/* An operation is one item that is pushed and popped: a batch of them each way. */
+BENCH_BODY(rseq_batch)
+{
+	struct rseq_stack *stack = run->state;
+	void *items[BATCH];
+
+	for (int i = 0; i < BATCH; i++)
+		items[i] = run;
+	for (; nr; nr -= BATCH) {
+		rseq_stack_push_batch(stack, items, BATCH);
+		rseq_stack_pop_batch(stack, items, BATCH);
+	}
+}
+BENCH_LOOPS(rseq_batch)
+
+/* How many items there are is known at run time, as it is for a batch. */
+BENCH_BODY(tls_batch)
+{
+	struct array *own = BENCH_OWN(own_array);
+	void *items[BATCH];
+	size_t batch = BATCH;
+
+	for (int i = 0; i < BATCH; i++)
+		items[i] = run;
+	BENCH_HIDE(batch);
+	for (; nr; nr -= BATCH) {
+		if (rseq_unlikely(own->count + batch > CAPACITY))
+			abort();
+		memcpy(own->items + own->count, items, batch * sizeof(*items));
+		own->count += batch;
+		rseq_barrier();
+		if (rseq_unlikely(own->count < batch))
+			abort();
+		own->count -= batch;
+		memcpy(items, own->items + own->count, batch * sizeof(*items));
+		rseq_barrier();
+	}
+}
+BENCH_LOOPS(tls_batch)
+
+static const struct bench_variant batches[] = {
+	BENCH_VARIANT("rseq_stack_push_batch, rseq_stack_pop_batch", setup_stack, teardown_stack,
+		      rseq_batch),
+	BENCH_VARIANT("memcpy to and from a TLS array", NULL, NULL, tls_batch),
+	{ 0 },
+};
+
+const struct bench bench_stack[] = {
+	{ .name = "stack-pair", .area = "stack push+pop, one item", .unit = "ns",
+	  .max_ratio = 1.3, .variants = pairs },
+	{ .name = "stack-pair-threads", .area = "stack push+pop, 64 threads", .unit = "ns",
+	  .threads = 64, .scales = true, .variants = pairs },
+	{ .name = "stack-batch", .area = "stack batch of 32, each item", .unit = "ns",
+	  .max_ratio = 1.1, .variants = batches },
+	{ 0 },
+};
