@@ -28,7 +28,9 @@ examples = \
 	doc/examples/03-list \
 	doc/examples/04-stack \
 	doc/examples/05-ring \
+	doc/examples/06-lock \
 	doc/examples/07-cache \
+	doc/examples/08-refcount \
 	doc/examples/histogram
 if HAVE_URCU_ALL
 examples += doc/examples/urcu-table
@@ -39,6 +41,8 @@ doc_examples_02_counter_LDADD = src/librseq.la
 doc_examples_03_list_LDADD = src/librseq.la
 doc_examples_04_stack_LDADD = src/librseq.la
 doc_examples_05_ring_LDADD = src/librseq.la
+doc_examples_06_lock_LDADD = src/librseq.la
+doc_examples_08_refcount_LDADD = src/librseq.la
 doc_examples_07_cache_LDADD = src/librseq.la
 doc_examples_histogram_LDADD = src/librseq.la
 doc_examples_urcu_table_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS)
@@ -51,7 +55,9 @@ dist_examples_DATA = \
 	doc/examples/03-list.c \
 	doc/examples/04-stack.c \
 	doc/examples/05-ring.c \
+	doc/examples/06-lock.c \
 	doc/examples/07-cache.c \
+	doc/examples/08-refcount.c \
 	doc/examples/README.md \
 	doc/examples/histogram.c \
 	doc/examples/urcu-table.c

@@ -163,4 +163,8 @@ static inline void step(const struct part *part, struct cursor *cursor, size_t l
 	cursor->mark.bytes += len;
 }
 
+/* ring-read.c: 0, or -1 with errno EBUSY while another read of the CPU is under way. */
+int rseq_ring_begin_read(struct ring *ring, int cpu) rseq_hidden;
+void rseq_ring_end_read(struct ring *ring, int cpu) rseq_hidden;
+
 #endif /* RSEQ_RING_INTERNAL_H */

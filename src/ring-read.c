@@ -130,26 +130,38 @@ static ssize_t read_record(const struct ring *ring, int cpu, void *buf, size_t s
 	return (ssize_t)from->len;
 }
 
+/* A reader that another process had when it called fork() is none of this one's. */
+int rseq_ring_begin_read(struct ring *ring, int cpu)
+{
+	unsigned int reading = __atomic_load_n(&ring->reading[cpu], __ATOMIC_RELAXED);
+
+	if (reading != rseq_ring_process &&
+	    __atomic_compare_exchange_n(&ring->reading[cpu], &reading, rseq_ring_process, false,
+					__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return 0;
+	errno = EBUSY;
+	return -1;
+}
+
+void rseq_ring_end_read(struct ring *ring, int cpu)
+{
+	__atomic_store_n(&ring->reading[cpu], 0, __ATOMIC_RELEASE);
+}
+
 ssize_t rseq_ring_read_stamped(struct rseq_ring *shown, int cpu, void *buf, size_t size,
 		uint64_t *time)
 {
 	struct ring *ring = ring_of(shown);
-	unsigned int reading;
 	ssize_t result;
 
 	if (!ring || cpu < 0 || cpu >= rseq_get_max_nr_cpus() || (!buf && size)) {
 		errno = EINVAL;
 		return -1;
 	}
-	reading = __atomic_load_n(&ring->reading[cpu], __ATOMIC_RELAXED);
-	if (reading == rseq_ring_process ||
-	    !__atomic_compare_exchange_n(&ring->reading[cpu], &reading, rseq_ring_process,
-					 false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-		errno = EBUSY;
+	if (rseq_ring_begin_read(ring, cpu))
 		return -1;
-	}
 	result = read_record(ring, cpu, buf, size, time);
-	__atomic_store_n(&ring->reading[cpu], 0, __ATOMIC_RELEASE);
+	rseq_ring_end_read(ring, cpu);
 	return result;
 }
 

@@ -106,17 +106,25 @@ error:
 	return NULL;
 }
 
-void rseq_ring_destroy(struct rseq_ring *shown)
+int rseq_ring_destroy(struct rseq_ring *shown)
 {
 	struct ring *ring = ring_of(shown);
 	int saved_errno = errno;
 
 	if (!ring)
-		return;
+		return 0;
+	for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++) {
+		if (!rseq_ring_begin_read(ring, cpu))
+			continue;
+		while (cpu--)
+			rseq_ring_end_read(ring, cpu);
+		return -1;
+	}
 	munmap(ring->data, ring->map_len);
 	rseq_percpu_free(ring->shown.rows.first);
 	free(ring);
 	errno = saved_errno;
+	return 0;
 }
 
 /* Passes as many records as have to go, and more, so that not every write has to do this. */

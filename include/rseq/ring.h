@@ -5,7 +5,7 @@
  * Who may run with whom: write, read, read_stamped and stat may run at the same time on any
  * threads, with or without rseq, in signal handlers too, but for one thing: of two reads of one
  * CPU, one returns EBUSY. create and destroy of other rings may run with all of these. Nothing may
- * run with, or after, destroy of the same ring.
+ * run with, or after, destroy of the same ring, but for a read that began before.
  *
  * A read sees whole records, as they were written. Under one CPU the records of a thread come in
  * the order in which it wrote them, whether it had rseq all the time or not. A record that nobody
@@ -90,12 +90,13 @@ RSEQ_API struct rseq_ring *rseq_ring_create_mode(size_t bytes_per_cpu, unsigned 
 /*
  * Free a ring, and the records in it. NULL is allowed and does nothing.
  *
- * Returns: nothing; errno is kept.
+ * Returns: 0, with errno kept; -1 with errno EBUSY while a read is under way, perhaps in the
+ * function that this signal handler interrupted: then the ring is as it was.
  * Context: any thread; not async-signal-safe.
  * Ordering: none.
- * Progress: takes locks of the memory pools.
+ * Progress: takes locks of the memory pools; O(CPUs).
  */
-RSEQ_API void rseq_ring_destroy(struct rseq_ring *ring);
+RSEQ_API int rseq_ring_destroy(struct rseq_ring *ring);
 
 /*
  * Take the oldest record of a CPU; with mm_cid, cpu is such an id. rseq_ring_read_stamped() also

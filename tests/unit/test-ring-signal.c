@@ -118,10 +118,13 @@ static void read_and_write_in_handler(void)
 	handler_error = errno;
 	if (rseq_ring_write(ring, record, sizeof(record)))
 		handler_result = 0;
+	errno = 0;
+	if (!rseq_ring_destroy(ring) || errno != EBUSY)
+		handler_result = 1;
 	errno = KEPT_ERRNO;
 }
 
-/* Within a read, its CPU cannot be read, and can be written to. */
+/* Within a read, its CPU cannot be read, and can be written to; the ring cannot be destroyed. */
 static void test_handler_in_read(void **state)
 {
 	char buf[16];
