@@ -7,6 +7,8 @@
 #include "storm.h"
 #include "support.h"
 
+#include <rseq/info.h>
+
 #include <linux/membarrier.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -217,4 +219,76 @@ void storm_stop(struct storm *storm)
 	pthread_mutex_destroy(&storm->lock);
 	free(storm->targets);
 	free(storm);
+}
+
+#define MAX_SECONDS	86400
+
+long storm_seconds(void)
+{
+	const char *text = getenv("STRESS_SECONDS");
+	long seconds = text ? atol(text) : 3;
+
+	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+}
+
+void storm_keep_to_few_cpus(void)
+{
+	struct support_cpus cpus;
+
+	support_find_cpus(&cpus);
+	if (cpus.nr > STORM_MAX_CPUS)
+		cpus.nr = STORM_MAX_CPUS;
+	support_release(&cpus);
+}
+
+static bool is_over(const struct timespec *end)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec > end->tv_sec ||
+	       (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
+}
+
+void storm_run(unsigned int nr_threads, void *(*work)(void *index), void (*meanwhile)(void),
+		bool *stop)
+{
+	static unsigned int indices[STORM_MAX_THREADS];
+	pthread_t threads[STORM_MAX_THREADS];
+	const struct timespec moment = { 0, 10000000 };
+	struct timespec end;
+	unsigned int nr_started = 0;
+
+	alarm((unsigned int)storm_seconds() + 600);
+	for (unsigned int i = 0; i < nr_threads && i < STORM_MAX_THREADS; i++) {
+		indices[i] = i;
+		if (!pthread_create(&threads[nr_started], NULL, work, &indices[i]))
+			nr_started++;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += storm_seconds();
+	while (!is_over(&end)) {
+		if (meanwhile)
+			meanwhile();
+		else
+			nanosleep(&moment, NULL);
+	}
+	__atomic_store_n(stop, true, __ATOMIC_RELAXED);
+	while (nr_started)
+		pthread_join(threads[--nr_started], NULL);
+}
+
+void storm_report(const struct storm *storm)
+{
+	const unsigned long seconds = (unsigned long)storm_seconds();
+	struct rseq_info info = { .size = sizeof(info) };
+
+	rseq_get_info(&info);
+	printf("%lu s; per second: %lu migrations, %lu signals, %lu wake-ups, %lu fences\n",
+	       seconds, storm_count(storm, STORM_MIGRATE) / seconds,
+	       storm_count(storm, STORM_SIGNAL) / seconds, storm_count(storm, STORM_WAKE) / seconds,
+	       storm_count(storm, STORM_FENCE) / seconds);
+	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / seconds);
+	if (!info.aborts)
+		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
 }

@@ -6,6 +6,8 @@
 #ifndef STORM_H
 #define STORM_H
 
+#include <stdbool.h>
+
 enum storm_kind {
 	STORM_MIGRATE	= 1 << 0,
 	STORM_SIGNAL	= 1 << 1,
@@ -31,5 +33,24 @@ unsigned long storm_count(const struct storm *storm, enum storm_kind kind);
 
 /* Ends it; all threads must have left. */
 void storm_stop(struct storm *storm);
+
+/* STRESS_SECONDS, 3 by default. */
+long storm_seconds(void);
+
+/* More CPUs than two make collisions rare. */
+#define STORM_MAX_CPUS	2
+#define STORM_MAX_THREADS	128
+void storm_keep_to_few_cpus(void);
+
+/*
+ * Runs threads for storm_seconds(), each of which works until *stop, with a pointer to its number.
+ * The calling thread calls meanwhile() over and over, or sleeps if that is NULL. A broken structure
+ * may lead its threads in circles: they are ended by a signal in the end.
+ */
+void storm_run(unsigned int nr_threads, void *(*work)(void *index), void (*meanwhile)(void),
+		bool *stop);
+
+/* Says how many disturbances and aborts there were a second, so that a run without them shows. */
+void storm_report(const struct storm *storm);
 
 #endif /* STORM_H */

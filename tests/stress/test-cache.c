@@ -13,13 +13,10 @@
 #include "support.h"
 
 #include <rseq/cache.h>
-#include <rseq/info.h>
 
 #include <time.h>
 
 #define NR_THREADS	64
-#define MAX_CPUS	2
-#define MAX_SECONDS	86400
 #define NR_PLACES	8192
 #define NR_SLOTS	32
 #define NR_HELD		24
@@ -239,39 +236,10 @@ static int check(void)
 	return 1;
 }
 
-static void report(long seconds)
+static void report(void)
 {
-	struct rseq_info info = { .size = sizeof(info) };
-
-	rseq_get_info(&info);
-	printf("%ld s, %lu threads, %lu of them without rseq; per second: %lu migrations, "
-	       "%lu signals, %lu wake-ups, %lu fences\n", seconds, nr_lives, nr_without,
-	       storm_count(storm, STORM_MIGRATE) / (unsigned long)seconds,
-	       storm_count(storm, STORM_SIGNAL) / (unsigned long)seconds,
-	       storm_count(storm, STORM_WAKE) / (unsigned long)seconds,
-	       storm_count(storm, STORM_FENCE) / (unsigned long)seconds);
-	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
-	if (!info.aborts)
-		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
-}
-
-static long duration(void)
-{
-	const char *text = getenv("STRESS_SECONDS");
-	long seconds = text ? atol(text) : 3;
-
-	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
-}
-
-/* More CPUs than a few make collisions rare. */
-static void keep_to_few_cpus(void)
-{
-	struct support_cpus cpus;
-
-	support_find_cpus(&cpus);
-	if (cpus.nr > MAX_CPUS)
-		cpus.nr = MAX_CPUS;
-	support_release(&cpus);
+	printf("%lu threads, %lu of them without rseq\n", nr_lives, nr_without);
+	storm_report(storm);
 }
 
 static int run(void)
@@ -281,28 +249,16 @@ static int run(void)
 		.construct = construct, .destruct = destruct,
 		.alloc = take_place, .free = give_place,
 	};
-	static unsigned int indices[NR_THREADS];
-	pthread_t keepers[NR_THREADS], trimmer;
-	struct timespec time = { duration(), 0 };
-	int nr_keepers = 0;
+	pthread_t trimmer;
 
-	keep_to_few_cpus();
+	storm_keep_to_few_cpus();
 	cache = rseq_cache_create("storm", sizeof(struct place), &attr);
 	storm = storm_start(STORM_ALL, NR_THREADS, use_in_signal);
 	if (!cache || !storm || pthread_create(&trimmer, NULL, trim, NULL))
 		return 1;
-	for (unsigned int i = 0; i < NR_THREADS; i++) {
-		indices[i] = i;
-		if (!pthread_create(&keepers[nr_keepers], NULL, keep_alive, &indices[i]))
-			nr_keepers++;
-	}
-	while (nanosleep(&time, &time) && errno == EINTR)
-		;
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	while (nr_keepers)
-		pthread_join(keepers[--nr_keepers], NULL);
+	storm_run(NR_THREADS, keep_alive, NULL, &stop);
 	pthread_join(trimmer, NULL);
-	report(duration());
+	report();
 	storm_stop(storm);
 	return check();
 }

@@ -12,14 +12,11 @@
 #include "support.h"
 
 #include <rseq/counter.h>
-#include <rseq/info.h>
 
 #include <time.h>
 
 #define NR_THREADS	64
-#define MAX_CPUS	2
 #define NR_COUNTERS	4
-#define MAX_SECONDS	86400
 
 /* Turns between two looks at the flag that ends it all, and the rounds of a thread's life. */
 #define TURNS_PER_ROUND	64
@@ -136,56 +133,15 @@ static int check(void)
 	return wrong;
 }
 
-static uint64_t aborts(void)
+static void report(void)
 {
-	struct rseq_info info = { .size = sizeof(info) };
-
-	return rseq_get_info(&info) ? 0 : info.aborts;
-}
-
-static void report(long seconds)
-{
-	struct rseq_info info = { .size = sizeof(info) };
-
-	rseq_get_info(&info);
-	printf("%ld s, %lu threads, %lu of them without rseq; per second: %lu migrations, "
-	       "%lu signals, %lu wake-ups, %lu fences\n", seconds, nr_lives, nr_without,
-	       storm_count(storm, STORM_MIGRATE) / (unsigned long)seconds,
-	       storm_count(storm, STORM_SIGNAL) / (unsigned long)seconds,
-	       storm_count(storm, STORM_WAKE) / (unsigned long)seconds,
-	       storm_count(storm, STORM_FENCE) / (unsigned long)seconds);
-	printf("aborts: %ju a second\n", (uintmax_t)aborts() / (uintmax_t)seconds);
-	if (!aborts())
-		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
-}
-
-static long duration(void)
-{
-	const char *text = getenv("STRESS_SECONDS");
-	long seconds = text ? atol(text) : 3;
-
-	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
-}
-
-/* More CPUs than a few make collisions rare. */
-static void keep_to_few_cpus(void)
-{
-	struct support_cpus cpus;
-
-	support_find_cpus(&cpus);
-	if (cpus.nr > MAX_CPUS)
-		cpus.nr = MAX_CPUS;
-	support_release(&cpus);
+	printf("%lu threads, %lu of them without rseq\n", nr_lives, nr_without);
+	storm_report(storm);
 }
 
 static int run(void)
 {
-	static unsigned int indices[NR_THREADS];
-	pthread_t keepers[NR_THREADS];
-	struct timespec time = { duration(), 0 };
-	int nr_keepers = 0;
-
-	keep_to_few_cpus();
+	storm_keep_to_few_cpus();
 	for (int i = 0; i < NR_COUNTERS; i++) {
 		counters[i] = rseq_counter_create();
 		if (!counters[i])
@@ -194,17 +150,8 @@ static int run(void)
 	storm = storm_start(STORM_ALL, NR_THREADS, add_in_signal);
 	if (!storm)
 		return 1;
-	for (unsigned int i = 0; i < NR_THREADS; i++) {
-		indices[i] = i;
-		if (!pthread_create(&keepers[nr_keepers], NULL, keep_alive, &indices[i]))
-			nr_keepers++;
-	}
-	while (nanosleep(&time, &time) && errno == EINTR)
-		;
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	while (nr_keepers)
-		pthread_join(keepers[--nr_keepers], NULL);
-	report(duration());
+	storm_run(NR_THREADS, keep_alive, NULL, &stop);
+	report();
 	storm_stop(storm);
 	return check();
 }

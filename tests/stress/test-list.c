@@ -12,16 +12,13 @@
 #include "support.h"
 
 #include <rseq/fence.h>
-#include <rseq/info.h>
 #include <rseq/list.h>
 
 #include <time.h>
 
 #define NR_THREADS	64
-#define MAX_CPUS	2
 #define NR_ITEMS	256
 #define NR_LISTS	2
-#define MAX_SECONDS	86400
 #define TURNS_PER_ROUND	64
 
 struct item {
@@ -76,17 +73,6 @@ static void on_signal(void)
 	take_and_put_back(0);
 }
 
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static void *work(void *argument)
 {
 	const struct timespec moment = { 0, 2000000 };
@@ -94,7 +80,7 @@ static void *work(void *argument)
 	unsigned long popped = 0;
 
 	if (index % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	storm_enter(storm, index);
@@ -139,21 +125,16 @@ static void drain_and_push(int list, int cpu)
 	}
 }
 
-static void drain_until(const struct timespec *end)
+static void drain(void)
 {
 	const struct timespec moment = { 0, 20000 };
+	static unsigned int turn;
 	struct support_cpus cpus;
-	struct timespec now;
-	unsigned int turn = 0;
 
 	support_find_cpus(&cpus);
-	do {
-		drain_and_push((int)turn % NR_LISTS, -1);
-		drain_and_push(0, cpus.cpu[(int)(turn++ % (unsigned int)cpus.nr)]);
-		nanosleep(&moment, NULL);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec < end->tv_sec ||
-		 (now.tv_sec == end->tv_sec && now.tv_nsec < end->tv_nsec));
+	drain_and_push((int)turn % NR_LISTS, -1);
+	drain_and_push(0, cpus.cpu[(int)(turn++ % (unsigned int)cpus.nr)]);
+	nanosleep(&moment, NULL);
 }
 
 static int check(void)
@@ -172,39 +153,20 @@ static int check(void)
 	return nr != NR_ITEMS || nr_mistakes;
 }
 
-static void report(long seconds)
+static void report(void)
 {
-	struct rseq_info info = { .size = sizeof(info) };
-	unsigned long per = (unsigned long)seconds;
+	unsigned long per = (unsigned long)storm_seconds();
 
-	rseq_get_info(&info);
-	printf("%ld s; per second: %lu nodes popped, %lu drained in %lu drains, %lu migrations, "
-	       "%lu signals, %lu wake-ups, %lu fences\n", seconds, nr_popped / per,
-	       nr_drained / per, nr_fenced / per, storm_count(storm, STORM_MIGRATE) / per,
-	       storm_count(storm, STORM_SIGNAL) / per, storm_count(storm, STORM_WAKE) / per,
-	       storm_count(storm, STORM_FENCE) / per);
-	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
-	if (!info.aborts)
-		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
-}
-
-static long duration(void)
-{
-	const char *text = getenv("STRESS_SECONDS");
-	long seconds = text ? atol(text) : 3;
-
-	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+	printf("per second: %lu nodes popped, %lu drained in %lu drains\n", nr_popped / per,
+	       nr_drained / per, nr_fenced / per);
+	storm_report(storm);
 }
 
 static int set_up(void)
 {
 	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
-	struct support_cpus cpus;
 
-	support_find_cpus(&cpus);
-	if (cpus.nr > MAX_CPUS)
-		cpus.nr = MAX_CPUS;
-	support_release(&cpus);
+	storm_keep_to_few_cpus();
 	for (int list = 0; list < NR_LISTS; list++) {
 		lists[list] = rseq_list_create_mode(modes[list]);
 		if (!lists[list])
@@ -218,29 +180,12 @@ static int set_up(void)
 	return storm ? 0 : -1;
 }
 
-/* A broken list may lead in circles, in which the library itself goes round for ever. */
 static int run(void)
 {
-	static unsigned int indices[NR_THREADS];
-	pthread_t threads[NR_THREADS];
-	struct timespec end;
-	int nr_threads = 0;
-
 	if (set_up())
 		return 1;
-	alarm((unsigned int)duration() + 600);
-	for (unsigned int i = 0; i < NR_THREADS; i++) {
-		indices[i] = i;
-		if (!pthread_create(&threads[nr_threads], NULL, work, &indices[i]))
-			nr_threads++;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += duration();
-	drain_until(&end);
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	while (nr_threads)
-		pthread_join(threads[--nr_threads], NULL);
-	report(duration());
+	storm_run(NR_THREADS, work, drain, &stop);
+	report();
 	storm_stop(storm);
 	return check();
 }

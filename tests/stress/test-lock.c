@@ -12,15 +12,12 @@
 #include "storm.h"
 #include "support.h"
 
-#include <rseq/info.h>
 #include <rseq/lock.h>
 
 #include <time.h>
 
 #define NR_THREADS	64
-#define MAX_CPUS	2
 #define NR_LOCKS	2
-#define MAX_SECONDS	86400
 #define TURNS_PER_ROUND	64
 
 /* Not atomic: what two threads do at once is lost. */
@@ -76,17 +73,6 @@ static void on_signal(void)
 	handler_turns += have_a_turn(0, cpu, false);
 }
 
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static unsigned long one_round(unsigned int round)
 {
 	unsigned long turns = 0, got;
@@ -128,7 +114,7 @@ static void *work(void *argument)
 	unsigned long turns = 0;
 
 	if (index % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	storm_enter(storm, index);
@@ -158,38 +144,21 @@ static int check(void)
 	return turns != nr_turns || nr_mistakes;
 }
 
-static void report(long seconds)
+static void report(void)
 {
-	struct rseq_info info = { .size = sizeof(info) };
-	unsigned long per = (unsigned long)seconds;
+	unsigned long per = (unsigned long)storm_seconds();
 
-	rseq_get_info(&info);
-	printf("%ld s; per second: %lu turns, %lu from elsewhere, %lu tries in vain, "
-	       "%lu migrations, %lu signals, %lu wake-ups, %lu fences\n", seconds, nr_turns / per,
-	       nr_remote / per, nr_busy / per, storm_count(storm, STORM_MIGRATE) / per,
-	       storm_count(storm, STORM_SIGNAL) / per, storm_count(storm, STORM_WAKE) / per,
-	       storm_count(storm, STORM_FENCE) / per);
-	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
-	if (!info.aborts)
-		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
-}
-
-static long duration(void)
-{
-	const char *text = getenv("STRESS_SECONDS");
-	long seconds = text ? atol(text) : 3;
-
-	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+	printf("per second: %lu turns, %lu from elsewhere, %lu tries in vain\n", nr_turns / per,
+	       nr_remote / per, nr_busy / per);
+	storm_report(storm);
 }
 
 static int set_up(void)
 {
 	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
 
+	storm_keep_to_few_cpus();
 	support_find_cpus(&cpus);
-	if (cpus.nr > MAX_CPUS)
-		cpus.nr = MAX_CPUS;
-	support_release(&cpus);
 	for (int index = 0; index < NR_LOCKS; index++) {
 		locks[index] = rseq_lock_create_mode(modes[index]);
 		if (!locks[index])
@@ -202,25 +171,10 @@ static int set_up(void)
 /* A lost wake-up would last for ever. */
 static int run(void)
 {
-	static unsigned int indices[NR_THREADS];
-	pthread_t threads[NR_THREADS];
-	struct timespec time = { duration(), 0 };
-	int nr_threads = 0;
-
 	if (set_up())
 		return 1;
-	alarm((unsigned int)duration() + 600);
-	for (unsigned int i = 0; i < NR_THREADS; i++) {
-		indices[i] = i;
-		if (!pthread_create(&threads[nr_threads], NULL, work, &indices[i]))
-			nr_threads++;
-	}
-	while (nanosleep(&time, &time) && errno == EINTR)
-		;
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	while (nr_threads)
-		pthread_join(threads[--nr_threads], NULL);
-	report(duration());
+	storm_run(NR_THREADS, work, NULL, &stop);
+	report();
 	storm_stop(storm);
 	return check();
 }

@@ -175,18 +175,6 @@ static void use_own_pool(struct kind *like)
 	__atomic_fetch_add(&nr_pools, 1, __ATOMIC_RELAXED);
 }
 
-/* Ends in a thread that the library does not register by itself. */
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static void take_a_turn(struct handle **handles, uintptr_t number, unsigned int random)
 {
 	struct handle **handle = &handles[random % NR_HANDLES];
@@ -215,7 +203,7 @@ static void *live(void *argument)
 	for (int i = 0; i < NR_HANDLES; i++)
 		handles[i] = &all_handles[index * NR_HANDLES + (unsigned int)i];
 	if (index % 3 == 2)
-		go_without_rseq();
+		support_go_without_rseq();
 	storm_enter(storm, index);
 	for (uintptr_t turn = 1; turn <= TURNS_PER_LIFE; turn++) {
 		random = random * 1103515245 + 12345;

@@ -11,15 +11,12 @@
 #include "storm.h"
 #include "support.h"
 
-#include <rseq/info.h>
 #include <rseq/refcount.h>
 
 #include <time.h>
 
 #define NR_THREADS	64
-#define MAX_CPUS	2
 #define MAX_OBJECTS	20000
-#define MAX_SECONDS	86400
 #define TURNS_PER_ROUND	64
 
 /* They stay until all threads are over, as no RCU tells when nobody tries any more. */
@@ -74,17 +71,6 @@ static void on_signal(void)
 	have_a_turn(false);
 }
 
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static void *work(void *argument)
 {
 	const struct timespec moment = { 0, 2000000 };
@@ -92,7 +78,7 @@ static void *work(void *argument)
 	unsigned long turns = 0, late = 0;
 
 	if (index % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	storm_enter(storm, index);
@@ -119,25 +105,19 @@ static bool make(unsigned int index)
 }
 
 /* Every other object is killed before the next one is there, so that tries come too late. */
-static void kill_until(const struct timespec *end)
+static void kill_next(void)
 {
 	const struct timespec moment = { 0, 200000 };
-	struct timespec now;
+	unsigned int next = current + 1;
 
-	do {
-		unsigned int next = current + 1;
-
-		if (next < MAX_OBJECTS && make(next)) {
-			if (next % 2 && rseq_refcount_kill(objects[next - 1].ref))
-				mistake();
-			__atomic_store_n(&current, next, __ATOMIC_RELEASE);
-			if (next % 2 == 0 && rseq_refcount_kill(objects[next - 1].ref))
-				mistake();
-		}
-		nanosleep(&moment, NULL);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (now.tv_sec < end->tv_sec ||
-		 (now.tv_sec == end->tv_sec && now.tv_nsec < end->tv_nsec));
+	if (next < MAX_OBJECTS && make(next)) {
+		if (next % 2 && rseq_refcount_kill(objects[next - 1].ref))
+			mistake();
+		__atomic_store_n(&current, next, __ATOMIC_RELEASE);
+		if (next % 2 == 0 && rseq_refcount_kill(objects[next - 1].ref))
+			mistake();
+	}
+	nanosleep(&moment, NULL);
 }
 
 static int check(void)
@@ -156,38 +136,18 @@ static int check(void)
 	return nr_mistakes != 0;
 }
 
-static void report(long seconds)
+static void report(void)
 {
-	struct rseq_info info = { .size = sizeof(info) };
-	unsigned long per = (unsigned long)seconds;
+	unsigned long per = (unsigned long)storm_seconds();
 
-	rseq_get_info(&info);
-	printf("%ld s; per second: %lu turns, %lu too late, %lu kills, %lu migrations, "
-	       "%lu signals, %lu wake-ups, %lu fences\n", seconds, nr_turns / per, nr_late / per,
-	       current / per, storm_count(storm, STORM_MIGRATE) / per,
-	       storm_count(storm, STORM_SIGNAL) / per, storm_count(storm, STORM_WAKE) / per,
-	       storm_count(storm, STORM_FENCE) / per);
-	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
-	if (!info.aborts)
-		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
-}
-
-static long duration(void)
-{
-	const char *text = getenv("STRESS_SECONDS");
-	long seconds = text ? atol(text) : 3;
-
-	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+	printf("per second: %lu turns, %lu too late, %lu kills\n", nr_turns / per, nr_late / per,
+	       current / per);
+	storm_report(storm);
 }
 
 static int set_up(void)
 {
-	struct support_cpus cpus;
-
-	support_find_cpus(&cpus);
-	if (cpus.nr > MAX_CPUS)
-		cpus.nr = MAX_CPUS;
-	support_release(&cpus);
+	storm_keep_to_few_cpus();
 	if (!make(0))
 		return -1;
 	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
@@ -196,25 +156,10 @@ static int set_up(void)
 
 static int run(void)
 {
-	static unsigned int indices[NR_THREADS];
-	pthread_t threads[NR_THREADS];
-	struct timespec end;
-	int nr_threads = 0;
-
 	if (set_up())
 		return 1;
-	for (unsigned int i = 0; i < NR_THREADS; i++) {
-		indices[i] = i;
-		if (!pthread_create(&threads[nr_threads], NULL, work, &indices[i]))
-			nr_threads++;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += duration();
-	kill_until(&end);
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	while (nr_threads)
-		pthread_join(threads[--nr_threads], NULL);
-	report(duration());
+	storm_run(NR_THREADS, work, kill_next, &stop);
+	report();
 	storm_stop(storm);
 	return check();
 }

@@ -12,19 +12,16 @@
 #include "storm.h"
 #include "support.h"
 
-#include <rseq/info.h>
 #include <rseq/stack.h>
 
 #include <time.h>
 
 #define NR_THREADS	64
-#define MAX_CPUS	2
 #define NR_ITEMS	512
 #define NR_STACKS	4
 #define CAPACITY	NR_ITEMS
 #define LARGE_CAPACITY	10000
 #define MAX_BATCH	24
-#define MAX_SECONDS	86400
 #define TURNS_PER_ROUND	32
 
 struct item {
@@ -182,30 +179,24 @@ static void change_capacity(int stack, int cpu, unsigned int turn)
 		mistake();
 }
 
-static void disturb_until(const struct timespec *end)
+static void disturb(void)
 {
 	const struct timespec moment = { 0, 20000 };
+	static unsigned int turn;
 	struct support_cpus cpus;
-	struct timespec now;
+	int stack = (int)turn % NR_STACKS, cpu;
 
 	support_find_cpus(&cpus);
-	for (unsigned int turn = 0; ; turn++) {
-		int stack = (int)turn % NR_STACKS;
-		int cpu = cpus.cpu[(int)(turn / NR_STACKS % (unsigned int)cpus.nr)];
-
-		if (turn / NR_STACKS % 8 == 0)
-			rseq_stack_drain(stacks[stack], put_drained, &stack);
-		else
-			steal(stack, cpu, turn % MAX_BATCH + 1);
-		change_capacity(stack, cpu, turn / NR_STACKS);
-		put_parked();
-		nr_remote++;
-		nanosleep(&moment, NULL);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec > end->tv_sec ||
-		    (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec))
-			break;
-	}
+	cpu = cpus.cpu[(int)(turn / NR_STACKS % (unsigned int)cpus.nr)];
+	if (turn / NR_STACKS % 8 == 0)
+		rseq_stack_drain(stacks[stack], put_drained, &stack);
+	else
+		steal(stack, cpu, turn % MAX_BATCH + 1);
+	change_capacity(stack, cpu, turn / NR_STACKS);
+	put_parked();
+	nr_remote++;
+	turn++;
+	nanosleep(&moment, NULL);
 }
 
 static int check(void)
@@ -231,39 +222,21 @@ static int check(void)
 	return nr != NR_ITEMS || nr_mistakes;
 }
 
-static void report(long seconds)
+static void report(void)
 {
-	struct rseq_info info = { .size = sizeof(info) };
-	unsigned long per = (unsigned long)seconds;
+	unsigned long per = (unsigned long)storm_seconds();
 
-	rseq_get_info(&info);
-	printf("%ld s; per second: %lu items popped, %lu taken in %lu drains and steals, "
-	       "%lu pushes without room, %lu migrations, %lu signals, %lu wake-ups, %lu fences\n",
-	       seconds, nr_popped / per, nr_taken / per, nr_remote / per, nr_full / per,
-	       storm_count(storm, STORM_MIGRATE) / per, storm_count(storm, STORM_SIGNAL) / per,
-	       storm_count(storm, STORM_WAKE) / per, storm_count(storm, STORM_FENCE) / per);
-	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / (uintmax_t)seconds);
-	if (!info.aborts)
-		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
-}
-
-static long duration(void)
-{
-	const char *text = getenv("STRESS_SECONDS");
-	long seconds = text ? atol(text) : 3;
-
-	return seconds < 1 ? 1 : seconds > MAX_SECONDS ? MAX_SECONDS : seconds;
+	printf("per second: %lu items popped, %lu taken in %lu drains and steals, "
+	       "%lu pushes without room\n", nr_popped / per, nr_taken / per, nr_remote / per,
+	       nr_full / per);
+	storm_report(storm);
 }
 
 static int set_up(void)
 {
 	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
-	struct support_cpus cpus;
 
-	support_find_cpus(&cpus);
-	if (cpus.nr > MAX_CPUS)
-		cpus.nr = MAX_CPUS;
-	support_release(&cpus);
+	storm_keep_to_few_cpus();
 	for (int stack = 0; stack < NR_STACKS; stack++) {
 		stacks[stack] = rseq_stack_create_mode(stack < 2 ? CAPACITY : LARGE_CAPACITY,
 						       modes[stack % 2]);
@@ -281,26 +254,10 @@ static int set_up(void)
 
 static int run(void)
 {
-	static unsigned int indices[NR_THREADS];
-	pthread_t threads[NR_THREADS];
-	struct timespec end;
-	int nr_threads = 0;
-
 	if (set_up())
 		return 1;
-	alarm((unsigned int)duration() + 600);
-	for (unsigned int i = 0; i < NR_THREADS; i++) {
-		indices[i] = i;
-		if (!pthread_create(&threads[nr_threads], NULL, work, &indices[i]))
-			nr_threads++;
-	}
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += duration();
-	disturb_until(&end);
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	while (nr_threads)
-		pthread_join(threads[--nr_threads], NULL);
-	report(duration());
+	storm_run(NR_THREADS, work, disturb, &stop);
+	report();
 	storm_stop(storm);
 	return check();
 }

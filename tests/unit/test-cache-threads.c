@@ -41,18 +41,6 @@ static struct rseq_cache *make(size_t object_size, struct rseq_cache_attr attr, 
 	return cache;
 }
 
-/* Ends in a thread that the library does not register by itself. */
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 /* What threads share: they stay until all have done their part, as idle threads of a server do. */
 struct crowd {
 	struct rseq_cache *cache;
@@ -67,7 +55,7 @@ static void *use_working_set(void *argument)
 	void *objects[WORKING_SET];
 
 	if (crowd->some_without && __atomic_fetch_add(&crowd->next, 1, __ATOMIC_RELAXED) % 2)
-		go_without_rseq();
+		support_go_without_rseq();
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < WORKING_SET; i++) {
 			objects[i] = rseq_cache_alloc(crowd->cache);
@@ -173,7 +161,7 @@ static void *work(void *argument)
 	uint64_t id = worker->number + 1;
 
 	if (worker->number % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	for (int round = 0; round < NR_ROUNDS; round++) {
 		for (int i = 0; i < NR_HELD; i++) {
 			held[i] = rseq_cache_alloc(worker->cache);

@@ -178,21 +178,9 @@ static void test_alone(void **state)
 	}
 }
 
-/* Ends in a thread that has no rseq, where libc did not register it. */
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static void *check_alone_without(void *argument)
 {
-	go_without_rseq();
+	support_go_without_rseq();
 	check_alone(*(enum rseq_percpu_mode *)argument);
 	return NULL;
 }
@@ -221,7 +209,7 @@ static struct item shared_items[4];
 static void *take_without(void *argument)
 {
 	(void)argument;
-	go_without_rseq();
+	support_go_without_rseq();
 	assert_ptr_equal(rseq_list_pop(shared), &shared_items[1].node);
 	assert_ptr_equal(rseq_list_pop(shared), &shared_items[0].node);
 	assert_null(rseq_list_pop(shared));
@@ -280,7 +268,7 @@ static void *push_and_pop(void *argument)
 	struct rseq_list_node *node;
 
 	if (index % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	for (int i = 0; i < NR_TURNS; i++) {
@@ -371,7 +359,7 @@ static void *handle_signals(void *argument)
 
 	stay(&cpus);
 	if (argument)
-		go_without_rseq();
+		support_go_without_rseq();
 	shared = create(RSEQ_PERCPU_CPU_ID);
 	nr_handled = 0;
 	assert_int_equal(sigaction(SIGUSR1, &action, &before), 0);
