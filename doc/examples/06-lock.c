@@ -30,7 +30,7 @@ static void *run(void *failed)
 		cpu = rseq_lock_acquire(lock);
 		if (cpu < 0)
 			return failed;
-		/* The thread may migrate in here: the table goes with the lock, not with the CPU. */
+		/* The thread may migrate in here: the table goes with the lock. */
 		tables[cpu].counts[i % NR_BUCKETS]++;
 		rseq_lock_release(lock, cpu);
 	}
