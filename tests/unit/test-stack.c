@@ -17,13 +17,10 @@
 
 #define KEPT_ERRNO	4321
 #define CAPACITY	100
-
-/* Too many for a row that shares pages, and the most that one does. */
-#define LARGE_CAPACITY	50000
+#define LARGE_CAPACITY	50000	/* too many for a row that shares pages; and the most: */
 #define SHARED_CAPACITY	4092
 
 static enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
-
 static char things[LARGE_CAPACITY];
 
 static struct rseq_stack *create(size_t capacity, enum rseq_percpu_mode mode)
@@ -421,8 +418,8 @@ static int drain_without_memory(void)
 	struct seen seen = { shared, 0, LARGE_CAPACITY, 100, true };
 	char *volatile item;	/* clang leaves out an allocation that nobody looks at */
 
-	if (setrlimit(RLIMIT_AS, &none))
-		return 1;
+	if (setrlimit(RLIMIT_AS, &none) || (item = malloc(1 << 30)))
+		return SUPPORT_SKIP;
 	while ((item = malloc(4096)))
 		;
 	if (rseq_stack_drain(shared, see, &seen) != LARGE_CAPACITY || !seen.in_order)
@@ -452,7 +449,10 @@ static void test_drain_without_memory(void **state)
 	if (!child)
 		_exit(drain_without_memory());
 	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
+	if (status == SUPPORT_SKIP << 8)
+		print_message("an emulator does not limit the address space\n");
+	else
+		assert_int_equal(status, 0);
 	/* The child had items of its own. */
 	pop_many(shared, LARGE_CAPACITY);
 	rseq_stack_destroy(shared);
