@@ -253,7 +253,7 @@ void rseq_list_push_slow(struct rseq_list *list, struct rseq_list_node *first,
  */
 static struct rseq_list_node *steal(struct rseq_list *list, int cpu)
 {
-	bool by_cpu = list->rows.id == offsetof(struct rseq_abi, cpu_id);
+	bool by_cpu = rseq_rows_by_cpu(&list->rows);
 	struct chain chain = { NULL, NULL };
 	struct rseq_list_node *node;
 

@@ -112,17 +112,12 @@ static uint64_t next_number(struct rseq_lock *lock)
 	return NUMBER * (1 + __atomic_fetch_add(&lock->closings, 1, __ATOMIC_RELAXED));
 }
 
-static bool is_by_cpu(const struct rseq_lock *lock)
-{
-	return lock->rows.id == offsetof(struct rseq_abi, cpu_id);
-}
-
 /* The lock that is this thread's, for now. */
 static int own_cpu(const struct rseq_lock *lock)
 {
 	if (!rseq_thread_registered())
 		return rseq_percpu_fallback_cpu();
-	return (int)(is_by_cpu(lock) ? rseq_cpu_start() : rseq_current_mm_cid());
+	return rseq_rows_current(&lock->rows);
 }
 
 static bool is_own(const struct rseq_lock *lock, int cpu)
@@ -258,7 +253,7 @@ static void wait_for_change(struct rseq_lock_row *row, uint64_t gate)
  */
 bool rseq_lock_close_here(struct rseq_lock *lock, int cpu)
 {
-	enum rseq_percpu_mode mode = is_by_cpu(lock) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
+	enum rseq_percpu_mode mode = rseq_rows_mode(&lock->rows);
 	struct rseq_lock_row *row = row_of(lock, cpu);
 	uint64_t gate = with_state(next_number(lock), KEPT) | CALM_ENOUGH;
 

@@ -158,20 +158,15 @@ void rseq_count_abort(void)
 	__atomic_fetch_add(&rseq_abort_count, 1, __ATOMIC_RELAXED);
 }
 
-static bool by_cpu(const struct rseq_rows *rows)
-{
-	return rows->id == offsetof(struct rseq_abi, cpu_id);
-}
-
 enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate)
 {
-	enum rseq_percpu_mode mode = by_cpu(rows) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
+	enum rseq_percpu_mode mode = rseq_rows_mode(rows);
 	uintptr_t *at, state;
 	int row;
 
 	if (!rseq_thread_registered())
 		return rseq_thread_register_lazily() ? RSEQ_RETRY_OPENED : RSEQ_RETRY_NEVER;
-	row = (int)(by_cpu(rows) ? rseq_cpu_start() : rseq_current_mm_cid());
+	row = rseq_rows_current(rows);
 	at = (uintptr_t *)((char *)rseq_percpu_row(rows->first, row) + gate);
 	state = __atomic_load_n(at, __ATOMIC_ACQUIRE);
 	if (state == RSEQ_GATE_CLOSED)
@@ -188,7 +183,7 @@ enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate)
 
 int rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word, uintptr_t value)
 {
-	enum rseq_percpu_mode mode = by_cpu(rows) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
+	enum rseq_percpu_mode mode = rseq_rows_mode(rows);
 	intptr_t now = (intptr_t)RSEQ_READ_ONCE(*word);
 
 	return rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)word, now,
@@ -197,5 +192,5 @@ int rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word, uintp
 
 int rseq_percpu_fence(const struct rseq_rows *rows, int row)
 {
-	return row >= 0 && by_cpu(rows) ? rseq_fence_cpu(row) : rseq_fence_all();
+	return row >= 0 && rseq_rows_by_cpu(rows) ? rseq_fence_cpu(row) : rseq_fence_all();
 }

@@ -88,6 +88,23 @@ int rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word, uintp
 /* Waits for the sections of a row, or of all if it is negative. 0, or -1 with errno ENOSYS. */
 int rseq_percpu_fence(const struct rseq_rows *rows, int row) rseq_hidden;
 
+/* Whether rows are numbered by CPU; else they are by mm_cid. */
+static inline bool rseq_rows_by_cpu(const struct rseq_rows *rows)
+{
+	return rows->id == offsetof(struct rseq_abi, cpu_id);
+}
+
+static inline enum rseq_percpu_mode rseq_rows_mode(const struct rseq_rows *rows)
+{
+	return rseq_rows_by_cpu(rows) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
+}
+
+/* The number of the row that a registered thread is at, for now. */
+static inline int rseq_rows_current(const struct rseq_rows *rows)
+{
+	return (int)(rseq_rows_by_cpu(rows) ? rseq_cpu_start() : rseq_current_mm_cid());
+}
+
 /* The CPU whose second row this thread takes: always one that has a row. */
 int rseq_percpu_fallback_cpu(void) rseq_hidden;
 

@@ -142,16 +142,11 @@ static bool pass_oldest(const struct part *part, struct cursor *tail, uintptr_t 
 	return true;
 }
 
-static bool by_cpu(const struct rseq_ring *ring)
-{
-	return ring->rows.id == offsetof(struct rseq_abi, cpu_id);
-}
-
 /* Whether a section stored value to a word, which was expected, in the row of id. */
 static bool store(const struct ring *ring, uintptr_t *word, uintptr_t expected, uintptr_t value,
 		int id)
 {
-	enum rseq_percpu_mode mode = by_cpu(&ring->shown) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
+	enum rseq_percpu_mode mode = rseq_rows_mode(&ring->shown.rows);
 
 	return !rseq_load_cbne_store__ptr(RSEQ_MO_RELAXED, mode, (intptr_t *)word,
 					  (intptr_t)expected, (intptr_t)value, id);
@@ -161,8 +156,7 @@ static bool store(const struct ring *ring, uintptr_t *word, uintptr_t expected, 
 static bool drop_oldest(const struct part *part, uintptr_t word, uintptr_t head, size_t need,
 		int id)
 {
-	enum rseq_percpu_mode mode = by_cpu(&part->ring->shown) ? RSEQ_PERCPU_CPU_ID :
-			RSEQ_PERCPU_MM_CID;
+	enum rseq_percpu_mode mode = rseq_rows_mode(&part->ring->shown.rows);
 	const uintptr_t other = ~word & 1;
 	struct cursor tail = { position_of(word), part->tail->marks[word & 1] };
 
@@ -188,7 +182,7 @@ enum room {
  */
 static enum room make_room(struct ring *ring, size_t len)
 {
-	const int id = (int)(by_cpu(&ring->shown) ? rseq_cpu_start() : rseq_current_mm_cid());
+	const int id = rseq_rows_current(&ring->shown.rows);
 	const struct part part = part_of(ring, id);
 	struct rseq_ring_row *writer = &part.row->writer;
 	const size_t need = size_of(&part, len);

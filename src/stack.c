@@ -70,11 +70,6 @@ static bool fallback_used(const struct rseq_stack *stack)
 	return __atomic_load_n(&stack->fallback_used, __ATOMIC_RELAXED);
 }
 
-static bool by_cpu(const struct rseq_stack *stack)
-{
-	return stack->rows.id == offsetof(struct rseq_abi, cpu_id);
-}
-
 /* Whole pages, and 64 bytes more, so that the rows' first lines are in different cache sets. */
 static bool find_stride(size_t row_len, size_t *stride, size_t *map_len)
 {
@@ -235,7 +230,8 @@ static void put(struct rseq_stack *stack, struct rseq_stack_row *row, void *cons
  */
 static void move_to_fallback(struct rseq_stack *stack, size_t cpu)
 {
-	size_t first = by_cpu(stack) ? cpu : 0, end = by_cpu(stack) ? cpu + 1 : nr_cpus();
+	bool by_cpu = rseq_rows_by_cpu(&stack->rows);
+	size_t first = by_cpu ? cpu : 0, end = by_cpu ? cpu + 1 : nr_cpus();
 	struct rseq_stack_row *fallback = fallback_of(stack, cpu);
 
 	if (close_rows(stack, first, end) <= 0)
