@@ -177,6 +177,7 @@ void rseq_init(void)
 		return;
 	rseq_process.disabled = switched_on("LIBRSEQ_DISABLE");
 	rseq_process.trusted = switched_on("LIBRSEQ_KERNEL_TRUSTED");
+	rseq_vector_init();
 	read_kernel();
 	read_libc();
 	if (rseq_process.disabled)

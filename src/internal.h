@@ -84,6 +84,9 @@ struct rseq_symbol {
 void rseq_find_symbol(struct rseq_symbol *symbol) rseq_hidden;
 uintptr_t rseq_inert_area(void) rseq_hidden;
 
+/* vector.c */
+void rseq_vector_init(void) rseq_hidden;
+
 /* fence.c: whether fences work without a visit to the CPUs, which a cpuset may forbid */
 bool rseq_fence_has_membarrier(void) rseq_hidden;
 

@@ -55,7 +55,8 @@ src_librseq_la_SOURCES = \
 	src/ring.c \
 	src/stack.c \
 	src/symbol.c \
-	src/thread.c
+	src/thread.c \
+	src/vector.c
 
 src_librseq_la_CPPFLAGS = $(RSEQ_CPPFLAGS) -D_GNU_SOURCE=
 src_librseq_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -ftls-model=initial-exec

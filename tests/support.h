@@ -124,6 +124,15 @@ static inline void support_go_without_rseq(void)
 		rseq_unregister_current_thread();
 }
 
+/* Has copies in critical sections do with narrower registers than the processor's. */
+static inline void support_set_vector_bytes(unsigned int bytes)
+{
+	uintptr_t variable = (uintptr_t)&rseq_vector_bytes;
+
+	__asm__ __volatile__ ("" : "+r" (variable));
+	*(volatile unsigned int *)variable = bytes;
+}
+
 /*
  * Runs a test in two new programs: as libc would have it, and with libc's registration off.
  * Returns the greater exit status.

@@ -29,7 +29,8 @@
  *	RSEQ_ASM_STORE(value, memory)	memory = value; one store
  *	RSEQ_ASM_STORE_RELEASE(value, memory)	the same, after all accesses before it
  *	RSEQ_ASM_ADD(addend, memory)	memory += addend, in one store
- *	RSEQ_ASM_COPY(dst, src, len)	copy len bytes; scratch stores
+ *	RSEQ_ASM_COPY(dst, src, len)	copy len bytes, through registers of rseq_vector_bytes at
+ *					most; scratch stores
  *	RSEQ_ASM_COPY_WORDS(dst, src, len)	the same, if len is a multiple of 8 and not 0
  *
  * And verbs for sections that need more than one scratch register, or leave a result in one. They

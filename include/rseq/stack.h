@@ -24,6 +24,10 @@
 
 RSEQ_BEGIN_DECLS
 
+/* The text of a section is longer than the strings that ISO C promises. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverlength-strings"
+
 /*
  * A CPU's part. Its sections write to count and items: a push, while count is below limit; a pop,
  * while count is above floor. Both bounds are written with the stack's lock held alone. All zero is
@@ -394,6 +398,8 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_pop_batch(struct rseq_sta
 		nr_popped = rseq_stack_pop_batch_slow(stack, items, nr);
 	return nr_popped;
 }
+
+#pragma GCC diagnostic pop
 
 RSEQ_END_DECLS
 

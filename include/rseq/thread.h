@@ -28,6 +28,13 @@ extern RSEQ_API ptrdiff_t rseq_offset;
 extern RSEQ_API const ptrdiff_t rseq_area_offset;
 
 /*
+ * Width of the vector registers that copies within critical sections use, in bytes: 16, or 32
+ * where an x86-64 processor and its kernel have AVX2. Set before the constructors of programs run,
+ * and never changed.
+ */
+extern RSEQ_API const unsigned int rseq_vector_bytes;
+
+/*
  * Active feature size, in bytes: a field of struct rseq_abi exists if its end lies within it.
  * (unsigned int)-1 before this library is initialised; 0 while this library owns registration and
  * no thread has registered, and where rseq is off.

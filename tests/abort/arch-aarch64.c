@@ -156,6 +156,12 @@ bool arch_insn_jumps(const unsigned char *insn)
 }
 
 /* From ldxr to stxr, and the branch behind that. */
+bool arch_insn_is_extension(const unsigned char *at)
+{
+	(void)at;
+	return false;
+}
+
 size_t arch_unsteppable_bytes(const unsigned char *insn)
 {
 	const size_t most = 16;

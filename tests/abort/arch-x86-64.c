@@ -12,10 +12,11 @@
 #include <ucontext.h>
 
 _Static_assert(sizeof(struct user_regs_struct) == ARCH_REGS * 8, "general registers");
-_Static_assert(sizeof(struct user_fpregs_struct) == ARCH_VECTOR_BYTES, "vector registers");
+_Static_assert(sizeof(struct user_fpregs_struct) == 512, "vector registers");
 
 #define NR_VECTORS	16
 #define VECTOR_BYTES	16
+#define UPPER_HALVES	576	/* of ymm registers, where the processor has these */
 
 /* In the order of struct user_regs_struct; NULL for what a section has no hold on. */
 static const char *const names[ARCH_REGS] = {
@@ -102,10 +103,17 @@ const char *arch_vector_difference(const struct arch_vectors *a, const struct ar
 {
 	const size_t first = offsetof(struct user_fpregs_struct, xmm_space);
 
-	for (size_t i = 0; i < NR_VECTORS; i++)
-		if (memcmp(a->byte + first + i * VECTOR_BYTES, b->byte + first + i * VECTOR_BYTES,
-			   VECTOR_BYTES) && !(except->vector >> i & 1))
+	for (size_t i = 0; i < NR_VECTORS; i++) {
+		size_t lower = first + i * VECTOR_BYTES, upper = UPPER_HALVES + i * VECTOR_BYTES;
+
+		if (except->vector >> i & 1)
+			continue;
+		if (memcmp(a->byte + lower, b->byte + lower, VECTOR_BYTES))
 			return vector_names[i];
+		if (a->bytes >= UPPER_HALVES + NR_VECTORS * VECTOR_BYTES &&
+		    memcmp(a->byte + upper, b->byte + upper, VECTOR_BYTES))
+			return vector_names[i];
+	}
 	return NULL;
 }
 
@@ -234,7 +242,14 @@ size_t arch_insn_length(const unsigned char *at)
 	size_t before = (size_t)(insn.at - at);
 	const unsigned char *op = insn.at;
 
-	if (*op == 0xc4 || *op == 0xc5 || *op == 0x62 || (*op >= 0xe0 && *op <= 0xe7))
+	/* VEX prefixes of two and three bytes take the place of 0f; vzeroupper has no operands. */
+	if (*op == 0xc5)
+		return before + 3 + (op[2] == 0x77 ? 0 : modrm_bytes(op + 3)) +
+		       immediate_bytes_0f(op[2]);
+	if (*op == 0xc4 && (op[1] & 0x1f) <= 2)
+		return before + 4 + modrm_bytes(op + 4) +
+		       ((op[1] & 0x1f) == 1 ? immediate_bytes_0f(op[3]) : 0);
+	if (*op == 0xc4 || *op == 0x62 || (*op >= 0xe0 && *op <= 0xe7))
 		return 0;
 	if (*op != 0x0f)
 		return before + 1 + (has_modrm(*op) ? modrm_bytes(op + 1) : 0) +
@@ -253,6 +268,13 @@ bool arch_insn_jumps(const unsigned char *at)
 
 	return (*op >= 0x70 && *op <= 0x7f) || (*op && strchr("\xc2\xc3\xe8\xe9\xeb\xff", *op)) ||
 	       (*op == 0x0f && op[1] >= 0x80 && op[1] <= 0x8f);
+}
+
+bool arch_insn_is_extension(const unsigned char *at)
+{
+	const unsigned char *op = skip_prefixes(at).at;
+
+	return *op == 0xc4 || *op == 0xc5;
 }
 
 size_t arch_unsteppable_bytes(const unsigned char *insn)

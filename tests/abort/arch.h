@@ -14,12 +14,14 @@
 #if defined(__x86_64__)
 # define ARCH_NAME		"x86-64"
 # define ARCH_REGS		27	/* words of the register set NT_PRSTATUS */
-# define ARCH_VECTOR_BYTES	512	/* of NT_PRFPREG */
+# define ARCH_VECTOR_SET	NT_X86_XSTATE	/* NT_PRFPREG where the processor has no more */
+# define ARCH_VECTOR_BYTES	16384	/* at most */
 # define ARCH_ARMING		2	/* instructions that RSEQ_ASM_ARM has */
 # define ARCH_RED_ZONE		128	/* bytes below the stack pointer that a function may use */
 #elif defined(__aarch64__)
 # define ARCH_NAME		"aarch64"
 # define ARCH_REGS		34
+# define ARCH_VECTOR_SET	NT_PRFPREG
 # define ARCH_VECTOR_BYTES	528
 # define ARCH_ARMING		3
 # define ARCH_RED_ZONE		0
@@ -30,6 +32,7 @@ struct arch_regs {
 };
 
 struct arch_vectors {
+	size_t bytes;			/* that there are */
 	unsigned char byte[ARCH_VECTOR_BYTES];
 };
 
@@ -85,6 +88,9 @@ bool arch_pass_breakpoint(pid_t thread);
 /* Bytes of an instruction, 0 for one that is not known; whether it may change the course. */
 size_t arch_insn_length(const unsigned char *insn);
 bool arch_insn_jumps(const unsigned char *insn);
+
+/* Whether some processors do not have the instruction; copies do without on those. */
+bool arch_insn_is_extension(const unsigned char *insn);
 
 /*
  * Bytes of a sequence of instructions that is never completed by single steps, 0 where there is

@@ -20,6 +20,9 @@ static struct known {
 	int id[MAX_IDS];
 } *known;
 
+#define NARROW_BYTES	16		/* what all processors have */
+
+static unsigned int vector_bytes;
 static const struct structure *current;
 static const struct input *current_input;
 
@@ -75,6 +78,7 @@ int data_init(const struct structure *structure)
 {
 	size_t bytes = 0;
 
+	vector_bytes = rseq_vector_bytes;
 	if (!known)
 		known = data_shared(sizeof(*known));
 	if (!known || structure->init())
@@ -85,6 +89,11 @@ int data_init(const struct structure *structure)
 		return 0;
 	errno = E2BIG;
 	return -1;
+}
+
+unsigned int data_vector_bytes(const struct input *input)
+{
+	return input->narrow ? NARROW_BYTES : vector_bytes;
 }
 
 void data_of(const struct subject *subject, const struct input *input)

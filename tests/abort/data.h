@@ -41,6 +41,9 @@ bool data_begin(enum rseq_percpu_mode mode, int home_cpu, int away_cpu);
 bool data_know(int id);
 bool data_knows(int id);
 
+/* What rseq_vector_bytes must be in the process that runs a subject with this input. */
+unsigned int data_vector_bytes(const struct input *input);
+
 /* Gives all known ids the state that every trial begins with. */
 void data_reset(void);
 void data_save(struct state *state);

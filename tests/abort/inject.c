@@ -302,6 +302,7 @@ static void disturb_subject(void)
 	for (size_t i = 0; i < nr_inputs; i++) {
 		now.input = &inputs[i];
 		data_of(now.subject, now.input);
+		support_set_vector_bytes(data_vector_bytes(now.input));
 		now.section = section_from(now.subject, 0);
 		if (!options.quick || !now.input->redundant)
 			disturb_input();

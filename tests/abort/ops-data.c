@@ -176,6 +176,8 @@ static const struct input lengths[] = {
 	{ .name = "differs", .expect = STORED_NODE, .len = 3, .thorough = true },
 	{ .name = "len 40", .len = 40, .thorough = true },
 	{ .name = "len 191", .len = 128 + 63, .thorough = true },
+	{ .name = "len 191, narrow", .len = 128 + 63, .narrow = true },
+	{ .name = "len 129, narrow", .len = 129, .narrow = true },
 	COPY(0), COPY(1), COPY(3), COPY(5), COPY(12), COPY(24), COPY(80), COPY(129),
 	ALSO(2), ALSO(4), ALSO(7), ALSO(8), ALSO(9), ALSO(15), ALSO(16), ALSO(17), ALSO(31),
 	ALSO(32), ALSO(33), ALSO(47), ALSO(48), ALSO(63), ALSO(64), ALSO(65), ALSO(79), ALSO(112),

@@ -159,6 +159,8 @@ static void reset(int id, const struct input *input)
 	{ .name = "len 40", .len = 40, .state = MIDDLE + (kind), .thorough = true },		\
 	{ .name = "len 191, straddling", .len = 191, .state = STRADDLING + (kind),		\
 	  .thorough = true },									\
+	{ .name = "len 191, narrow", .len = 191, .state = STRADDLING + (kind),			\
+	  .narrow = true },									\
 	{ .name = "almost full", .len = 8, .state = ALMOST_FULL + (kind), .thorough = true },	\
 	{ .name = "full", .len = 1, .state = FULL + (kind), .thorough = true },			\
 	RECORD(1, BEGIN + (kind)), RECORD(3, STRADDLING + (kind)), RECORD(5, BEGIN + (kind)),	\

@@ -309,7 +309,8 @@ static const struct input push_batch_inputs[] = {
 	{ .name = "five items", .state = 4, .len = 5, .thorough = true },
 	{ .name = "more than fit", .state = CAPACITY - 3, .len = 5 },
 	LENGTH(4, 1), LENGTH(4, 2), LENGTH(4, 3), LENGTH(4, 4), LENGTH(4, 8), LENGTH(4, 9),
-	LENGTH(4, 10), LENGTH(4, 16), LENGTH(4, 18),
+	LENGTH(4, 10), LENGTH(4, 16), LENGTH(4, 18), LENGTH(2, 22),
+	{ .name = "16 items, narrow", .state = 4, .len = 16, .narrow = true },
 };
 
 static const struct input pop_batch_inputs[] = {
@@ -317,7 +318,8 @@ static const struct input pop_batch_inputs[] = {
 	{ .name = "five items", .state = 10, .len = 5, .thorough = true },
 	{ .name = "more than there are", .state = 3, .len = 5 },
 	LENGTH(20, 1), LENGTH(20, 2), LENGTH(20, 3), LENGTH(20, 4), LENGTH(20, 8), LENGTH(20, 9),
-	LENGTH(20, 10), LENGTH(20, 16), LENGTH(20, 18),
+	LENGTH(20, 10), LENGTH(20, 16), LENGTH(20, 18), LENGTH(23, 22),
+	{ .name = "16 items, narrow", .state = 20, .len = 16, .narrow = true },
 };
 
 /*

@@ -78,6 +78,7 @@ struct input {
 	int state;			/* for reset() */
 	bool thorough;			/* try all conflicts */
 	bool redundant;			/* others reach the same instructions */
+	bool narrow;			/* copies do without the widest registers */
 };
 
 /* Runs one operation. Returns what the operation returns. */

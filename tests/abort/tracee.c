@@ -171,6 +171,15 @@ void tracee_move(int cpu)
 	move(pid, cpu);
 }
 
+void tracee_set(const unsigned int *variable, unsigned int value)
+{
+	const struct iovec from = { &value, sizeof(value) };
+	const struct iovec to = { (void *)(uintptr_t)variable, sizeof(value) };
+
+	if (process_vm_writev(pid, &from, 1, &to, 1, 0) != sizeof(value))
+		perror("process_vm_writev");
+}
+
 void tracee_begin(uintptr_t function)
 {
 	struct arch_regs regs = idle;
@@ -253,16 +262,25 @@ void tracee_set_regs(const struct arch_regs *regs)
 	transfer(PTRACE_SETREGSET, NT_PRSTATUS, &copy, sizeof(copy));
 }
 
+static int vector_set = ARCH_VECTOR_SET;
+
 void tracee_vectors(struct arch_vectors *vectors)
 {
-	transfer(PTRACE_GETREGSET, NT_PRFPREG, vectors, sizeof(*vectors));
+	struct iovec vector = { vectors->byte, sizeof(vectors->byte) };
+
+	if (ptrace(PTRACE_GETREGSET, pid, vector_set, &vector)) {
+		vector_set = NT_PRFPREG;
+		vector.iov_len = sizeof(vectors->byte);
+		if (ptrace(PTRACE_GETREGSET, pid, vector_set, &vector))
+			perror("ptrace: vector registers");
+	}
+	vectors->bytes = vector.iov_len;
 }
 
+/* The kernel writes to none of it. */
 void tracee_set_vectors(const struct arch_vectors *vectors)
 {
-	struct arch_vectors copy = *vectors;
-
-	transfer(PTRACE_SETREGSET, NT_PRFPREG, &copy, sizeof(copy));
+	transfer(PTRACE_SETREGSET, vector_set, (void *)(uintptr_t)vectors->byte, vectors->bytes);
 }
 
 /* The area is at the same address as the tracer's own, whose copy the tracee is. */

@@ -68,6 +68,9 @@ void tracee_move(int cpu);
 void tracee_occupy(void);
 void tracee_vacate(void);
 
+/* Gives it a variable of its own the value that this process has computed. */
+void tracee_set(const unsigned int *variable, unsigned int value);
+
 /* Lets it go on from the begin of a function, with tracee->call as argument. */
 void tracee_begin(uintptr_t function);
 

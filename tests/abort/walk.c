@@ -100,6 +100,7 @@ static void walk_input(void)
 	const struct point *point = &walk.point;
 	struct section *section;
 
+	tracee_set(&rseq_vector_bytes, data_vector_bytes(walk.input));
 	if (!walk_to(0))
 		return;
 	while (!walk_given_up() && walk.nr < MAX_POINTS) {

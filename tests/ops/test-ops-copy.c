@@ -185,7 +185,12 @@ static int run(void)
 		cmocka_unit_test(test_neighbours),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	if (rseq_vector_bytes <= 16)
+		return failed;
+	support_set_vector_bytes(16);
+	return failed + cmocka_run_group_tests_name("through 16 bytes", tests, NULL, NULL);
 }
 
 int main(int argc, char **argv)

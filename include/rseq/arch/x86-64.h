@@ -21,7 +21,10 @@
 #endif
 
 #define RSEQ_ASM_CLOBBERS	"cc", "rax"
-#define RSEQ_ASM_COPY_CLOBBERS	"rcx", "xmm0", "xmm1", "xmm2", "xmm3"
+/* Upper halves are cleared behind a copy through ymm registers: all of them are clobbered then. */
+#define RSEQ_ASM_COPY_CLOBBERS							\
+	"rcx", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",	\
+	"xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
 #define RSEQ_ASM_VALUE		"er"
 #define RSEQ_ASM_ADDEND		"er"
 #define RSEQ_ASM_AT(pointer)	"(%[" pointer "])"
@@ -156,8 +159,10 @@
 	".popsection\n\t"
 
 /*
- * From 64 bytes on in blocks, the last of which, of 16 bytes where these are enough, ends where the
- * data does and may overlap the one before; below, both ends in pieces that overlap in the middle.
+ * From 64 bytes on in blocks, the last of which, of one register where that is enough, ends where
+ * the data does and may overlap the one before; below, both ends in pieces that overlap in the
+ * middle. From 128 bytes on through ymm registers if the processor has them: a store a cycle is
+ * what bounds a copy, and programs are compiled for processors that have xmm registers alone.
  */
 #define RSEQ_ASM_COPY_ENDS(bytes, dst, src, len, move, first, last)		\
 	move "	(%[" src "]), " first "\n\t"					\
@@ -173,8 +178,40 @@
 	"jb	.Lrseq_below16_%=\n\t"						\
 	"cmpq	$64, %[" len "]\n\t"						\
 	"jb	.Lrseq_below64_%=\n\t"						\
-	"leaq	-64(%[" len "]), %%rcx\n\t"					\
-	"xorl	%%eax, %%eax\n"							\
+	"xorl	%%eax, %%eax\n\t"						\
+	"cmpq	$128, %[" len "]\n\t"						\
+	"jb	.Lrseq_narrow_%=\n\t"						\
+	"movq	rseq_vector_bytes@GOTPCREL(%%rip), %%rcx\n\t"			\
+	"cmpl	$32, (%%rcx)\n\t"						\
+	"jb	.Lrseq_narrow_%=\n\t"						\
+	"leaq	-128(%[" len "]), %%rcx\n"					\
+	".Lrseq_wide_%=:\n\t"							\
+	"vmovups	(%[" src "], %%rax), %%ymm0\n\t"				\
+	"vmovups	32(%[" src "], %%rax), %%ymm1\n\t"				\
+	"vmovups	64(%[" src "], %%rax), %%ymm2\n\t"				\
+	"vmovups	96(%[" src "], %%rax), %%ymm3\n\t"				\
+	RSEQ_ASM_SCRATCH("wide0") "vmovups	%%ymm0, (%[" dst "], %%rax)\n\t"	\
+	RSEQ_ASM_SCRATCH("wide1") "vmovups	%%ymm1, 32(%[" dst "], %%rax)\n\t"	\
+	RSEQ_ASM_SCRATCH("wide2") "vmovups	%%ymm2, 64(%[" dst "], %%rax)\n\t"	\
+	RSEQ_ASM_SCRATCH("wide3") "vmovups	%%ymm3, 96(%[" dst "], %%rax)\n\t"	\
+	"subq	$-128, %%rax\n\t"						\
+	"cmpq	%%rcx, %%rax\n\t"						\
+	"jbe	.Lrseq_wide_%=\n\t"						\
+	"cmpq	%[" len "], %%rax\n\t"						\
+	"je	.Lrseq_widened_%=\n\t"						\
+	"testb	$96, %b[" len "]\n\t"						\
+	"jz	.Lrseq_wide_end_%=\n\t"						\
+	"movq	%%rcx, %%rax\n\t"						\
+	"jmp	.Lrseq_wide_%=\n"						\
+	".Lrseq_wide_end_%=:\n\t"						\
+	"vmovups	-32(%[" src "], %[" len "]), %%ymm0\n\t"			\
+	RSEQ_ASM_SCRATCH("wide_end")						\
+	"vmovups	%%ymm0, -32(%[" dst "], %[" len "])\n"			\
+	".Lrseq_widened_%=:\n\t"						\
+	"vzeroupper\n\t"							\
+	"jmp	.Lrseq_copied_%=\n"						\
+	".Lrseq_narrow_%=:\n\t"							\
+	"leaq	-64(%[" len "]), %%rcx\n"					\
 	".Lrseq_block_%=:\n\t"							\
 	"movups	(%[" src "], %%rax), %%xmm0\n\t"				\
 	"movups	16(%[" src "], %%rax), %%xmm1\n\t"				\
