@@ -14,26 +14,37 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Modes. Sections keep off in all but the first. */
+/* States. Sections by CPU keep off in all but the first, those by mm_cid in all but the second. */
 #define PER_CPU		0U
-#define ATOMIC		1U	/* for want of fences: nobody called kill */
-#define KILLING		2U	/* sections may be under way still */
-#define STAYED		3U	/* the same, as the fence has failed */
-#define KILLED		4U	/* the rows are in the atomic word, or will be at once */
+#define PER_CID		RSEQ_REFCOUNT_PER_CID
+#define ATOMIC		2U	/* for want of fences: nobody called kill */
+#define KILLING		3U	/* sections may be under way still */
+#define STAYED		4U	/* the same, as the fence has failed */
+#define KILLED		5U	/* the rows are in the atomic word, or will be at once */
 
 struct rseq_refcount *rseq_refcount_create(void (*release)(void *arg), void *arg)
 {
+	return rseq_refcount_create_mode(release, arg, RSEQ_PERCPU_CPU_ID);
+}
+
+struct rseq_refcount *rseq_refcount_create_mode(void (*release)(void *arg), void *arg,
+		enum rseq_percpu_mode mode)
+{
 	struct rseq_refcount *ref;
+	struct rseq_rows rows;
 
 	if (!release) {
 		errno = EINVAL;
 		return NULL;
 	}
+	if (rseq_percpu_set_id(&rows.id, mode))
+		return NULL;
 	ref = aligned_alloc(_Alignof(struct rseq_refcount), sizeof(*ref));
 	if (!ref)
 		return NULL;
 	*ref = (struct rseq_refcount) {
-		.mode = rseq_fence_has_membarrier() ? PER_CPU : ATOMIC,
+		.state = !rseq_fence_has_membarrier() ? ATOMIC :
+			 rseq_rows_by_cpu(&rows) ? PER_CPU : PER_CID,
 		.rows = rseq_percpu_zalloc(sizeof(intptr_t)),
 		.release = release,
 		.arg = arg,
@@ -59,9 +70,15 @@ void rseq_refcount_destroy(struct rseq_refcount *ref)
 	errno = saved_errno;
 }
 
-static uintptr_t mode_of(const struct rseq_refcount *ref)
+static uintptr_t state_of(const struct rseq_refcount *ref)
 {
-	return __atomic_load_n(&ref->mode, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&ref->state, __ATOMIC_ACQUIRE);
+}
+
+/* Whether sections of that state may add. */
+static bool is_counted_by(const struct rseq_refcount *ref, uintptr_t state)
+{
+	return state <= PER_CID && state_of(ref) == state;
 }
 
 /* Whether it was added in a section. Not static, so that a test finds it. */
@@ -70,12 +87,16 @@ bool rseq_refcount_add_again(struct rseq_refcount *ref, intptr_t count) rseq_hid
 __attribute__((noinline))
 bool rseq_refcount_add_again(struct rseq_refcount *ref, intptr_t count)
 {
-	for (int try = 0; try < RSEQ_MAX_TRIES && !mode_of(ref); try++) {
-		if (rseq_thread_registered())
+	const uintptr_t state = state_of(ref);
+	bool tried = state == PER_CPU;		/* by the caller */
+
+	for (int try = 0; try < RSEQ_MAX_TRIES && is_counted_by(ref, state); try++, tried = true) {
+		if (tried && rseq_thread_registered())
 			rseq_count_abort();
-		else if (!rseq_thread_register_lazily())
+		else if (tried && !rseq_thread_register_lazily())
 			return false;
-		if (rseq_refcount_try_add(ref, count))
+		if (state == PER_CPU ? rseq_refcount_try_add(ref, count) :
+		    rseq_refcount_try_add_cid(ref, count))
 			return true;
 	}
 	return false;
@@ -119,24 +140,24 @@ bool rseq_refcount_tryget_slow(struct rseq_refcount *ref)
 	return true;
 }
 
-/* Makes the mode killing. Returns what it was before, which may be killing or killed already. */
+/* Makes the state killing. Returns what it was before, which may be killing or killed already. */
 static uintptr_t begin_to_kill(struct rseq_refcount *ref)
 {
-	uintptr_t mode = mode_of(ref);
+	uintptr_t state = state_of(ref);
 
-	while (mode != KILLING && mode != KILLED &&
-	       !__atomic_compare_exchange_n(&ref->mode, &mode, KILLING, true, __ATOMIC_SEQ_CST,
+	while (state != KILLING && state != KILLED &&
+	       !__atomic_compare_exchange_n(&ref->state, &state, KILLING, true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_ACQUIRE))
 		;
-	return mode;
+	return state;
 }
 
 static intptr_t sum_of_rows(const struct rseq_refcount *ref)
 {
 	uintptr_t sum = 0;
 
-	for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++) {
-		const intptr_t *word = rseq_percpu_row(ref->rows, cpu);
+	for (int row = 0; row < rseq_get_max_nr_cpus(); row++) {
+		const intptr_t *word = rseq_percpu_row(ref->rows, row);
 
 		sum += (uintptr_t)__atomic_load_n(word, __ATOMIC_RELAXED);
 	}
@@ -157,10 +178,10 @@ int rseq_refcount_kill(struct rseq_refcount *ref)
 		return -1;
 	}
 	if (before != ATOMIC && rseq_fence_all()) {
-		__atomic_store_n(&ref->mode, STAYED, __ATOMIC_RELEASE);
+		__atomic_store_n(&ref->state, STAYED, __ATOMIC_RELEASE);
 		return -1;
 	}
-	__atomic_store_n(&ref->mode, KILLED, __ATOMIC_RELEASE);
+	__atomic_store_n(&ref->state, KILLED, __ATOMIC_RELEASE);
 	add_atomically(ref, sum_of_rows(ref) - RSEQ_REFCOUNT_BIAS - 1);
 	return 0;
 }

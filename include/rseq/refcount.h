@@ -23,7 +23,7 @@ RSEQ_BEGIN_DECLS
 
 /* For the functions below. */
 struct rseq_refcount {
-	uintptr_t mode;			/* not 0: not per CPU. Comes first; atomic */
+	uintptr_t state;		/* not 0: not by CPU. Comes first; atomic */
 	char *rows;
 	void (*release)(void *arg);
 	void *arg;
@@ -32,17 +32,24 @@ struct rseq_refcount {
 };
 
 #define RSEQ_REFCOUNT_BIAS	((intptr_t)1 << 62)
+#define RSEQ_REFCOUNT_PER_CID	((uintptr_t)1)		/* state: the rows go by mm_cid */
 
 /*
  * Make a count of one reference, the owner's, which rseq_refcount_kill() gives up. release will be
- * called with arg, once, when there is no reference any more; it may destroy the count.
+ * called with arg, once, when there is no reference any more; it may destroy the count. In
+ * rseq_refcount_create_mode(), mode chooses what numbers its parts: RSEQ_PERCPU_MM_CID makes a
+ * process with few threads use few of them, on whichever CPUs it runs, and takes a function call
+ * each time. Where the kernel has no mm_cid, that is RSEQ_PERCPU_CPU_ID, the one of
+ * rseq_refcount_create().
  *
- * Returns: the count, or NULL with errno ENOMEM, or EINVAL if release is NULL.
+ * Returns: the count, or NULL with errno ENOMEM, or EINVAL if release is NULL, or for another mode.
  * Context: any thread; not async-signal-safe.
  * Ordering: none.
  * Progress: takes locks of the memory pools.
  */
 RSEQ_API struct rseq_refcount *rseq_refcount_create(void (*release)(void *arg), void *arg);
+RSEQ_API struct rseq_refcount *rseq_refcount_create_mode(void (*release)(void *arg), void *arg,
+		enum rseq_percpu_mode mode);
 
 /*
  * Free a count, in release or when nobody uses it; release is not called. NULL is allowed and does
@@ -71,7 +78,7 @@ RSEQ_API int rseq_refcount_kill(struct rseq_refcount *ref);
 
 /*
  * What get, put and tryget do when their section does not commit: register the thread if nobody
- * tried, try again a few times, and then count atomically.
+ * tried, try again a few times, by mm_cid where the count is so, and then count atomically.
  *
  * Returns, Context, Ordering: as get, put and tryget.
  * Progress: lock-free.
@@ -84,7 +91,7 @@ RSEQ_API bool rseq_refcount_tryget_slow(struct rseq_refcount *ref);
  * Try to add to this CPU's word, once.
  *
  * Returns: true when count is added. False when the section was aborted, the thread is not
- * registered, or the count is not per CPU: then nothing is added.
+ * registered, or the count is not by CPU: then nothing is added.
  * Context: any thread, async-signal-safe.
  * Ordering: relaxed, and no compiler barrier.
  * Progress: wait-free.
@@ -107,6 +114,33 @@ RSEQ_INLINE __attribute__((nonnull)) bool rseq_refcount_try_add(struct rseq_refc
 		: /* none */
 		: RSEQ_SECTION_OPERANDS(offsetof(struct rseq_abi, cpu_id)),
 		  [ref] "r" (ref), [rows] "r" (ref->rows), [count] RSEQ_ASM_ADDEND (count)
+		: RSEQ_ASM_CLOBBERS
+		: failed);
+	return true;
+failed:
+	return false;
+}
+
+/*
+ * Try the same by mm_cid, once. Returns, Context, Ordering, Progress: the same, for a count that
+ * goes by mm_cid.
+ */
+RSEQ_INLINE __attribute__((nonnull)) bool rseq_refcount_try_add_cid(struct rseq_refcount *ref,
+		intptr_t count)
+{
+	__asm__ __volatile__ goto (
+		RSEQ_SECTION_BEGIN
+		RSEQ_ASM_BNE(RSEQ_ASM_AT("ref"), "state", "failed")
+		RSEQ_ASM_CHECK_REGISTERED("failed")
+		RSEQ_ASM_INDEX("rows", "failed")
+		RSEQ_ASM_ADD("count", RSEQ_ASM_INDEXED("rows"))
+		RSEQ_SECTION_END
+		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
+		RSEQ_SECTION_ABORT("refcount_add_cid", "failed")
+		: /* none */
+		: RSEQ_SECTION_OPERANDS(offsetof(struct rseq_abi, mm_cid)),
+		  [ref] "r" (ref), [state] RSEQ_ASM_VALUE (RSEQ_REFCOUNT_PER_CID),
+		  [rows] "r" (ref->rows), [count] RSEQ_ASM_ADDEND (count)
 		: RSEQ_ASM_CLOBBERS
 		: failed);
 	return true;

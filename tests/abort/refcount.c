@@ -12,11 +12,13 @@ extern bool rseq_refcount_add_again(struct rseq_refcount *ref, intptr_t count);
 #define FIRST_VALUE	1000
 #define ADDEND		3
 
-/* As the library marks a count that has been killed. */
-#define KILLED		4U
+#define PER_CID		RSEQ_REFCOUNT_PER_CID
 
-/* A copy of what the library made, in shared memory, with the same rows. */
-static struct rseq_refcount *ref;
+/* As the library marks a count that has been killed. */
+#define KILLED		5U
+
+/* Copies of what the library made, by mode, in shared memory, with the same rows. */
+static struct rseq_refcount *refs;
 
 /* ---- the functions ---- */
 
@@ -26,7 +28,7 @@ BODY int try_add(struct call *call, struct rseq_refcount *object, intptr_t count
 
 	do {
 		result = rseq_refcount_try_add(object, count) ? 0 : -1;
-		if (result && RSEQ_READ_ONCE(object->mode))
+		if (result && RSEQ_READ_ONCE(object->state))
 			result = 1;
 	} while (once_more(call, RSEQ_PERCPU_CPU_ID, result));
 	return result;
@@ -48,6 +50,21 @@ SUBJECT(refcount_try_add_constant)
 	int result = try_add(call, object, ADDEND);
 
 	call->modified = CHANGED(object);
+	return result;
+}
+
+SUBJECT(refcount_try_add_cid)
+{
+	struct rseq_refcount *object = call->object;
+	intptr_t count = call->count;
+	int result;
+
+	do {
+		result = rseq_refcount_try_add_cid(object, count) ? 0 : -1;
+		if (result && RSEQ_READ_ONCE(object->state) != PER_CID)
+			result = 1;
+	} while (once_more(call, RSEQ_PERCPU_MM_CID, result));
+	call->modified = CHANGED(object) || CHANGED(count);
 	return result;
 }
 
@@ -89,13 +106,15 @@ OUTER_SUBJECT(refcount_tryget_slow)
 
 /* ---- the data: the word of each id, and the atomic one ---- */
 
-static struct region regions[] = {
-	{ .name = "the word", .stride = RSEQ_PERCPU_STRIDE, .nr = 1, .element = sizeof(intptr_t) },
-	{ .name = "the mode", .nr = 1, .element = sizeof(intptr_t) },
-	{ .name = "the atomic word", .nr = 1, .element = sizeof(intptr_t) },
-};
+#define REGIONS(by)									\
+	{ .name = "the word" by, .stride = RSEQ_PERCPU_STRIDE, .nr = 1,			\
+	  .element = sizeof(intptr_t) },						\
+	{ .name = "the state" by, .nr = 1, .element = sizeof(intptr_t) },			\
+	{ .name = "the atomic word" by, .nr = 1, .element = sizeof(intptr_t) }
 
-static intptr_t *word_of(int id)
+static struct region regions[] = { REGIONS(""), REGIONS(" by mm_cid") };
+
+static intptr_t *word_of(const struct rseq_refcount *ref, int id)
 {
 	return (intptr_t *)(ref->rows + (size_t)id * RSEQ_PERCPU_STRIDE);
 }
@@ -107,26 +126,36 @@ static void release(void *arg)
 
 static int init(void)
 {
-	struct rseq_refcount *made = rseq_refcount_create(release, NULL);
+	struct region *region = regions;
 
-	ref = data_shared(sizeof(*ref));
-	if (!made || !ref)
+	refs = data_shared(2 * sizeof(*refs));
+	if (!refs)
 		return -1;
-	*ref = *made;
-	regions[0].base = ref->rows;
-	regions[1].base = (char *)&ref->mode;
-	regions[2].base = (char *)&ref->count;
-	for (int id = 0; id < data_nr_ids(); id++)
-		if (data_share(word_of(id), sizeof(intptr_t)))
+	for (int mode = 0; mode < 2; mode++) {
+		struct rseq_refcount *ref = &refs[mode], *made = rseq_refcount_create_mode(release,
+				NULL, (enum rseq_percpu_mode)mode);
+
+		if (!made)
 			return -1;
+		*ref = *made;
+		region++->base = ref->rows;
+		region++->base = (char *)&ref->state;
+		region++->base = (char *)&ref->count;
+		for (int id = 0; id < data_nr_ids(); id++)
+			if (data_share(word_of(ref, id), sizeof(intptr_t)))
+				return -1;
+	}
 	return 0;
 }
 
 static void reset(int id, const struct input *input)
 {
-	*word_of(id) = FIRST_VALUE * (id + 1);
-	ref->mode = (uintptr_t)input->state;
-	ref->count = RSEQ_REFCOUNT_BIAS + 1;
+	for (int mode = 0; mode < 2; mode++) {
+		*word_of(&refs[mode], id) = FIRST_VALUE * (id + 1);
+		refs[mode].state = input->state ? (uintptr_t)input->state :
+				   mode == RSEQ_PERCPU_MM_CID ? PER_CID : 0;
+		refs[mode].count = RSEQ_REFCOUNT_BIAS + 1;
+	}
 }
 
 /* ---- the operations, and what they do ---- */
@@ -140,70 +169,75 @@ static const struct input inputs[] = {
 	{ .name = "-", .thorough = true },
 };
 
-static void prepare(struct call *call, const struct input *input, int id)
+static void prepare_cpu_id(struct call *call, const struct input *input, int id)
 {
 	(void)input;
 	(void)id;
-	call->object = ref;
+	call->object = &refs[RSEQ_PERCPU_CPU_ID];
 	call->count = ADDEND;
+}
+
+static void prepare_mm_cid(struct call *call, const struct input *input, int id)
+{
+	prepare_cpu_id(call, input, id);
+	call->object = &refs[RSEQ_PERCPU_MM_CID];
 }
 
 static int model_try_add(struct call *call)
 {
-	if (ref->mode)
+	struct rseq_refcount *ref = call->object;
+
+	if (ref->state > PER_CID)
 		return 1;
-	*word_of(call->id) += call->count;
+	*word_of(ref, call->id) += call->count;
 	return 0;
 }
 
-static int model_add(intptr_t count, int id)
+static int model_add(struct rseq_refcount *ref, intptr_t count, int id)
 {
-	if (ref->mode)
+	if (ref->state > PER_CID)
 		ref->count += count;
 	else
-		*word_of(id) += count;
+		*word_of(ref, id) += count;
 	return 0;
 }
 
 static int model_get(struct call *call)
 {
-	return model_add(1, call->id);
+	return model_add(call->object, 1, call->id);
 }
 
 static int model_put(struct call *call)
 {
-	return model_add(-1, call->id);
+	return model_add(call->object, -1, call->id);
 }
 
 enum { ADD, ADD_AND_BACK, KILL };
 
-#define OWN	(1U << ADD | 1U << KILL)
+/* In front of its section a slow one looks at the state, so that what comes in between shows. */
+#define OPERATION(does, owns, values, suffix)						\
+	{ .own = (owns), .inputs = (values), .nr_inputs = ARRAY_SIZE(values),		\
+	  .prepare = prepare_##suffix, .model = (does) }
+#define OPERATIONS(name, does, owns, values)						\
+	static const struct operation name[2] = {					\
+		[RSEQ_PERCPU_CPU_ID] = OPERATION(does, owns, values, cpu_id),		\
+		[RSEQ_PERCPU_MM_CID] = OPERATION(does, owns, values, mm_cid),		\
+	}
 
-static const struct operation try_add_operation = {
-	.own = OWN, .inputs = try_inputs, .nr_inputs = ARRAY_SIZE(try_inputs),
-	.prepare = prepare, .model = model_try_add,
-};
-
-/* In front of its section a slow one looks at the mode, so that what comes in between shows. */
-static const struct operation get_operation = {
-	.own = 1U << ADD, .inputs = inputs, .nr_inputs = ARRAY_SIZE(inputs),
-	.prepare = prepare, .model = model_get,
-};
-
-static const struct operation put_operation = {
-	.own = 1U << ADD, .inputs = inputs, .nr_inputs = ARRAY_SIZE(inputs),
-	.prepare = prepare, .model = model_put,
-};
+OPERATIONS(try_add_operations, model_try_add, 1U << ADD | 1U << KILL, try_inputs);
+OPERATIONS(get_operations, model_get, 1U << ADD, inputs);
+OPERATIONS(put_operations, model_put, 1U << ADD, inputs);
 
 /* ---- what others do meanwhile ---- */
 
 static bool add_count(intptr_t count, enum rseq_percpu_mode mode, int id, runner *run)
 {
+	const struct operation *operation = &try_add_operations[mode];
 	struct call call;
 
-	call_prepare(&call, &try_add_operation, try_inputs, id);
+	call_prepare(&call, operation, try_inputs, id);
 	call.count = count;
-	return run(&try_add_operation, mode, &call) >= 0;
+	return run(operation, mode, &call) >= 0;
 }
 
 static bool run_add(enum rseq_percpu_mode mode, int id, runner *run)
@@ -219,10 +253,11 @@ static bool run_add_and_back(enum rseq_percpu_mode mode, int id, runner *run)
 /* As another CPU does it, with a fence in between; that it takes the row's sum shows the order. */
 static bool run_kill(enum rseq_percpu_mode mode, int id, runner *run)
 {
-	(void)mode;
+	struct rseq_refcount *ref = &refs[mode];
+
 	(void)run;
-	RSEQ_WRITE_ONCE(ref->mode, KILLED);
-	RSEQ_WRITE_ONCE(*word_of(id), 0);
+	RSEQ_WRITE_ONCE(ref->state, KILLED);
+	RSEQ_WRITE_ONCE(*word_of(ref, id), 0);
 	return true;
 }
 
@@ -234,21 +269,33 @@ static const struct conflict conflicts[] = {
 
 /* ---- all of it ---- */
 
-#define ENTRY(name, operation, keeps)							\
-	{ #name, &operation, RSEQ_PERCPU_CPU_ID, keeps, FUNCTION_AND_CODE(name), NULL }
-#define SLOW_ENTRY(name, operation)							\
-	{ #name, &operation, RSEQ_PERCPU_CPU_ID, false, name,				\
+#define TRY_ENTRY(name)									\
+	{ #name, &try_add_operations[RSEQ_PERCPU_CPU_ID], RSEQ_PERCPU_CPU_ID, ALL_KEPT,	\
+	  FUNCTION_AND_CODE(name), NULL }
+#define ENTRY(name, operations)								\
+	{ #name, &operations[RSEQ_PERCPU_CPU_ID], RSEQ_PERCPU_CPU_ID, false,		\
+	  FUNCTION_AND_CODE(name), NULL }
+#define SLOW_ENTRY(name, operations)							\
+	{ #name, &operations[RSEQ_PERCPU_CPU_ID], RSEQ_PERCPU_CPU_ID, false, name,	\
 	  (uintptr_t)rseq_refcount_add_again, NULL }
+#define CID_ENTRY(name, operations)							\
+	{ #name " by mm_cid", &operations[RSEQ_PERCPU_MM_CID], RSEQ_PERCPU_MM_CID, false,	\
+	  name, (uintptr_t)rseq_refcount_add_again, NULL }
 
 static const struct subject refcount_subjects[] = {
-	ENTRY(refcount_try_add, try_add_operation, ALL_KEPT),
-	ENTRY(refcount_try_add_constant, try_add_operation, ALL_KEPT),
-	ENTRY(refcount_get, get_operation, false),
-	ENTRY(refcount_put, put_operation, false),
-	ENTRY(refcount_tryget, get_operation, false),
-	SLOW_ENTRY(refcount_get_slow, get_operation),
-	SLOW_ENTRY(refcount_put_slow, put_operation),
-	SLOW_ENTRY(refcount_tryget_slow, get_operation),
+	TRY_ENTRY(refcount_try_add),
+	TRY_ENTRY(refcount_try_add_constant),
+	ENTRY(refcount_get, get_operations),
+	ENTRY(refcount_put, put_operations),
+	ENTRY(refcount_tryget, get_operations),
+	SLOW_ENTRY(refcount_get_slow, get_operations),
+	SLOW_ENTRY(refcount_put_slow, put_operations),
+	SLOW_ENTRY(refcount_tryget_slow, get_operations),
+	{ "refcount_try_add_cid", &try_add_operations[RSEQ_PERCPU_MM_CID], RSEQ_PERCPU_MM_CID,
+	  ALL_KEPT, FUNCTION_AND_CODE(refcount_try_add_cid), NULL },
+	CID_ENTRY(refcount_get, get_operations),
+	CID_ENTRY(refcount_put, put_operations),
+	CID_ENTRY(refcount_tryget, get_operations),
 	{ 0 },
 };
 

@@ -100,7 +100,9 @@ static void *work(void *argument)
 
 static bool make(unsigned int index)
 {
-	objects[index].ref = rseq_refcount_create(release, &objects[index]);
+	enum rseq_percpu_mode mode = index / 2 % 2 ? RSEQ_PERCPU_MM_CID : RSEQ_PERCPU_CPU_ID;
+
+	objects[index].ref = rseq_refcount_create_mode(release, &objects[index], mode);
 	return objects[index].ref;
 }
 

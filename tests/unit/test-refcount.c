@@ -20,6 +20,7 @@
 #define NR_RACES	300
 
 static struct rseq_refcount *ref;
+static enum rseq_percpu_mode mode;
 static unsigned int released;		/* calls of release; atomic */
 
 static void count_release(void *arg)
@@ -30,7 +31,7 @@ static void count_release(void *arg)
 
 static struct rseq_refcount *create(void)
 {
-	struct rseq_refcount *made = rseq_refcount_create(count_release, &released);
+	struct rseq_refcount *made = rseq_refcount_create_mode(count_release, &released, mode);
 
 	released = 0;
 	assert_non_null(made);
@@ -48,6 +49,12 @@ static void test_arguments(void **state)
 	errno = 0;
 	assert_null(rseq_refcount_create(NULL, NULL));
 	assert_int_equal(errno, EINVAL);
+	errno = 0;
+	assert_null(rseq_refcount_create_mode(count_release, NULL, (enum rseq_percpu_mode)2));
+	assert_int_equal(errno, EINVAL);
+	ref = rseq_refcount_create(count_release, &released);
+	assert_non_null(ref);
+	rseq_refcount_destroy(ref);
 	assert_int_equal(rseq_refcount_kill(NULL), -1);
 	assert_int_equal(errno, EINVAL);
 	errno = KEPT_ERRNO;
@@ -255,7 +262,7 @@ static void test_destroy_in_release(void **state)
 	(void)state;
 	released = 0;
 	for (int by_put = 0; by_put < 2; by_put++) {
-		ref = rseq_refcount_create(destroy_in_release, &ref);
+		ref = rseq_refcount_create_mode(destroy_in_release, &ref, mode);
 		assert_non_null(ref);
 		if (by_put)
 			rseq_refcount_get(ref);
@@ -380,7 +387,7 @@ static void test_memory(void **state)
 		for (int i = 0; i < 64; i++) {
 			uintptr_t row;
 
-			refs[i] = rseq_refcount_create(count_release, &released);
+			refs[i] = rseq_refcount_create_mode(count_release, &released, mode);
 			assert_non_null(refs[i]);
 			row = (uintptr_t)refs[i]->rows;
 			least = row < least ? row : least;
@@ -398,13 +405,15 @@ static void test_memory(void **state)
 static void test_try(void **state)
 {
 	intptr_t done = 0;
+	bool by_cpu;
 
 	(void)state;
 	rseq_register_current_thread();
+	by_cpu = mode == RSEQ_PERCPU_CPU_ID || !rseq_mm_cid_available();
 	ref = create();
 	for (int i = 0; i < 10000; i++)
 		done += rseq_refcount_try_add(ref, 1);
-	assert_true(rseq_thread_registered() ? done > 0 : !done);
+	assert_true(rseq_thread_registered() && by_cpu ? done > 0 : !done);
 	for (intptr_t i = 0; i < done; i++)
 		rseq_refcount_put(ref);
 	assert_int_equal(rseq_refcount_kill(ref), 0);
@@ -430,7 +439,10 @@ static int run_group(void)
 		cmocka_unit_test(test_try),
 	};
 
-	return cmocka_run_group_tests(refcount, NULL, NULL);
+	int failed = cmocka_run_group_tests(refcount, NULL, NULL);
+
+	mode = RSEQ_PERCPU_MM_CID;
+	return failed + cmocka_run_group_tests_name("by mm_cid", refcount, NULL, NULL);
 }
 
 int main(int argc, char **argv)
