@@ -122,20 +122,6 @@ static void use_in_signal(void)
 		give(held[i]);
 }
 
-/* Ends in a thread that the library does not register by itself. */
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-	if (!rseq_thread_registered())
-		__atomic_fetch_add(&nr_without, 1, __ATOMIC_RELAXED);
-}
-
 static void use_one_round(unsigned int round)
 {
 	struct place *held[NR_HELD];
@@ -168,7 +154,7 @@ static void *live(void *argument)
 	unsigned int index = *(unsigned int *)argument;
 
 	if (index % 2)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	storm_enter(storm, index);

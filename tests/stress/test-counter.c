@@ -38,20 +38,6 @@ static void add_in_signal(void)
 	handler_adds = handler_adds + 1;
 }
 
-/* Ends in a thread that the library does not register by itself. */
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-	if (!rseq_thread_registered())
-		__atomic_fetch_add(&nr_without, 1, __ATOMIC_RELAXED);
-}
-
 /* Few counters, for collisions; several in turn, as one alone is rarely hit inside its section. */
 static void add_one_round(intptr_t *sums)
 {
@@ -85,7 +71,7 @@ static void *live(void *argument)
 	intptr_t sums[NR_COUNTERS] = { 0 };
 
 	if (index % 2)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	storm_enter(storm, index);

@@ -109,17 +109,6 @@ static void write_in_handler(void)
 		write_one(handlers_source);
 }
 
-/* Ends in a thread that the library does not register by itself. */
-static void go_without_rseq(void *area)
-{
-	const unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 /* A signal in between finds the thread in the one state or in the other. */
 static void change(void *area, unsigned int length)
 {
@@ -138,7 +127,7 @@ static void *keep_writing(void *argument)
 	length = support_registered_length(area);
 	if (index % 4 >= 2) {
 		rseq_unregister_current_thread();
-		go_without_rseq(area);
+		support_go_without_rseq();
 	}
 	handlers_source = &sources[NR_WRITERS + index];
 	storm_enter(storm, index);

@@ -23,6 +23,7 @@ cmocka_tests = \
 	tests/unit/test-mempool-robust \
 	tests/unit/test-mempool-steps \
 	tests/unit/test-mempool-unmap \
+	tests/unit/test-no-membarrier \
 	tests/unit/test-ring \
 	tests/unit/test-ring-signal \
 	tests/unit/test-stack \
@@ -46,6 +47,11 @@ tests_unit_test_counter_threads_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/
 ring_headers = tests/unit/ring-support.h
 tests_unit_test_ring_signal_SOURCES = tests/unit/test-ring-signal.c $(ring_headers)
 tests_unit_test_ring_SOURCES = tests/unit/test-ring.c $(ring_headers)
+
+child_headers = tests/unit/child.h
+tests_unit_test_fence_SOURCES = tests/unit/test-fence.c $(child_headers)
+tests_unit_test_no_membarrier_SOURCES = tests/unit/test-no-membarrier.c $(child_headers)
+tests_unit_test_stack_fence_SOURCES = tests/unit/test-stack-fence.c $(child_headers)
 
 # These call library internals, which the shared library hides.
 tests_unit_test_cpus_SOURCES = tests/unit/test-cpus.c src/cpus.c src/internal.h

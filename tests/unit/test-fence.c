@@ -10,19 +10,15 @@
 #include <rseq/fence.h>
 #include <rseq/ops.h>
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <sys/prctl.h>
 
 #include <cmocka.h>
 
+#include "child.h"
+
 #define KEPT_ERRNO	4321
 #define NR_ROUNDS	300
-
-/* What a child answers that may not install filters. */
-#define NO_FILTER	99
 
 /*
  * Two banks with a word for each CPU. Sections find the words of one of them through current, and
@@ -151,43 +147,11 @@ static void test_threads(void **state)
 	rseq_unregister_current_thread();
 }
 
-static int in_child(int (*function)(void))
-{
-	pid_t child = fork();
-	int status = 0;
-
-	if (!child)
-		_exit(function());
-	assert_true(child > 0);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
 static void test_fork(void **state)
 {
 	(void)state;
 	assert_int_equal(rseq_fence_all(), 0);
 	assert_int_equal(in_child(fence_among_threads), 0);
-}
-
-/* The next calls of this number fail in this thread and those it makes. */
-static int refuse(unsigned int number, unsigned int error)
-{
-	struct sock_filter instructions[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = {
-		.len = sizeof(instructions) / sizeof(instructions[0]),
-		.filter = instructions,
-	};
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -1;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) ? -1 : 0;
 }
 
 static int without_membarrier(void)
@@ -220,17 +184,6 @@ static int without_any_way(void)
 	if (refuse(__NR_membarrier, EPERM) || refuse(__NR_sched_setaffinity, EPERM))
 		return NO_FILTER;
 	return forbidden(rseq_fence_all) + forbidden(fence_first);
-}
-
-static void expect_success(int (*function)(void))
-{
-	int result = in_child(function);
-
-	if (result == NO_FILTER) {
-		print_message("seccomp filters are not permitted\n");
-		skip();
-	}
-	assert_int_equal(result, 0);
 }
 
 static void test_visit(void **state)

@@ -30,17 +30,6 @@ static struct rseq_lock *create(enum rseq_percpu_mode mode)
 	return made;
 }
 
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static void test_arguments(void **state)
 {
 	struct rseq_lock *made = rseq_lock_create();
@@ -190,7 +179,7 @@ static void *wait_for_it(void *argument)
 
 	(void)argument;
 	if (kind_of_waiter == 1)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	support_move(0, taken);
@@ -268,7 +257,7 @@ static void *work(void *argument)
 
 	support_find_cpus(&cpus);
 	if (index % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	for (int i = 0; i < NR_TURNS; i++) {

@@ -139,21 +139,10 @@ static void test_everywhere(void **state)
 	use_everywhere(false);
 }
 
-static void go_without_rseq(void)
-{
-	void *area = rseq_get_abi();
-	unsigned int length = support_registered_length(area);
-
-	if (length)
-		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
-	if (!rseq_register_current_thread())
-		rseq_unregister_current_thread();
-}
-
 static void *get_without_rseq(void *argument)
 {
 	(void)argument;
-	go_without_rseq();
+	support_go_without_rseq();
 	for (int i = 0; i < 10; i++)
 		rseq_refcount_get(ref);
 	return NULL;
@@ -170,7 +159,7 @@ static void in_thread(void *(*function)(void *))
 static void *put_without_rseq(void *argument)
 {
 	(void)argument;
-	go_without_rseq();
+	support_go_without_rseq();
 	for (int i = 0; i < 10; i++)
 		rseq_refcount_put(ref);
 	return NULL;
@@ -206,7 +195,7 @@ static void *race(void *argument)
 	int index = *(int *)argument;
 
 	if (index % 4 == 3)
-		go_without_rseq();
+		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
 	__atomic_fetch_add(&nr_ready, 1, __ATOMIC_RELAXED);

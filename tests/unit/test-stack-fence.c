@@ -10,54 +10,19 @@
 
 #include <rseq/stack.h>
 
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <sys/prctl.h>
 
 #include <cmocka.h>
+
+#include "child.h"
 
 #define KEPT_ERRNO	4321
 #define NR_ITEMS	10
 
-/* What a child answers that may not install filters. */
-#define NO_FILTER	99
-
 static struct rseq_stack *stack;
 static char things[NR_ITEMS];
 static int part;
-
-static int in_child(int (*function)(void))
-{
-	int status = 0;
-	pid_t child = fork();
-
-	if (!child)
-		_exit(function());
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-/* The next calls of this number fail in this thread and those it makes. */
-static int refuse(unsigned int number)
-{
-	struct sock_filter instructions[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	const struct sock_fprog program = {
-		.len = sizeof(instructions) / sizeof(instructions[0]),
-		.filter = instructions,
-	};
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -1;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) ? -1 : 0;
-}
 
 /* Items of this CPU, whose part has the number part. */
 static int push_items(void)
@@ -95,7 +60,7 @@ static int visited(void)
 	void *taken[4];
 	int nr = 0;
 
-	if (refuse(__NR_membarrier))
+	if (refuse(__NR_membarrier, EPERM))
 		return NO_FILTER;
 	if (push_items() || rseq_stack_steal(stack, part, taken, 4) != 4 ||
 	    taken[0] != &things[NR_ITEMS - 4])
@@ -141,7 +106,7 @@ static int unreachable(void)
 		return 1;
 	if (!rseq_thread_registered())
 		return pop_items(NR_ITEMS) ? 2 : 0;
-	if (refuse(__NR_membarrier) || refuse(__NR_sched_setaffinity))
+	if (refuse(__NR_membarrier, EPERM) || refuse(__NR_sched_setaffinity, EPERM))
 		return NO_FILTER;
 	if (fail_to_take())
 		return 3;
@@ -150,17 +115,6 @@ static int unreachable(void)
 	if (rseq_stack_push(stack, &things[0]) != -1 || errno != ENOSPC || pop_items(NR_ITEMS))
 		return 4;
 	return rseq_stack_push(stack, &things[0]) || pop_items(1) ? 5 : 0;
-}
-
-static void expect_success(int (*function)(void))
-{
-	int result = in_child(function);
-
-	if (result == NO_FILTER) {
-		print_message("seccomp filters are not permitted\n");
-		skip();
-	}
-	assert_int_equal(result, 0);
 }
 
 static void test_visit(void **state)
