@@ -23,10 +23,16 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+/* include/uapi/linux/futex.h, which not every compiler's directories have beside a libc's. */
+enum {
+	FUTEX_WAIT		= 0,
+	FUTEX_WAKE		= 1,
+	FUTEX_PRIVATE_FLAG	= 128,
+};
 
 /* A gate: 0, or from its low end a state, whether threads sleep, calm, and the closing's number. */
 #define STATE		7U

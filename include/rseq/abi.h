@@ -9,7 +9,7 @@
 #ifndef RSEQ_ABI_H
 #define RSEQ_ABI_H
 
-#include <asm/unistd.h>
+#include <sys/syscall.h>
 #include <stddef.h>
 #include <stdint.h>
 

@@ -35,8 +35,8 @@ allowed[cache]="${allowed[cache]} stack"
 allowed[urcu]="abi compiler utils thread-pointer thread section stack list cache"
 
 # Headers of the standard library's kind, that public headers may include as well.
-system='asm/unistd|assert|errno|limits|pthread|sched|signal|stdbool|stddef|stdint|stdio|stdlib'
-system="$system|string|sys/types|type_traits|unistd"
+system='assert|errno|limits|pthread|sched|signal|stdbool|stddef|stdint|stdio|stdlib'
+system="$system|string|sys/syscall|sys/types|type_traits|unistd"
 urcu='urcu/call-rcu|urcu/flavor'
 
 # file:include pairs; the file's name without include/rseq/ and .h, the include as it is written.
