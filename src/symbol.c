@@ -54,6 +54,7 @@ struct search {
 	uintptr_t winner;		/* what __rseq_abi is bound to */
 	uintptr_t own;
 	struct rseq_symbol *symbol;
+	bool in_library;		/* behind the first module, the program itself */
 };
 
 struct symbol_table {
@@ -182,7 +183,8 @@ static void describe_winner(const struct dl_phdr_info *module, const ElfW(Phdr) 
 {
 	struct rseq_symbol *symbol = search->symbol;
 
-	symbol->module = module->dlpi_name ? module->dlpi_name : "";
+	/* glibc has no name for the program, musl its path. */
+	symbol->module = search->in_library && module->dlpi_name ? module->dlpi_name : "";
 	symbol->align = common_alignment(tls->p_vaddr + offset, tls->p_align);
 	if (search->winner == search->own) {
 		symbol->origin = RSEQ_AREA_LIBRSEQ;
@@ -206,9 +208,8 @@ static bool is_this_module(const struct dl_phdr_info *module, const ElfW(Phdr) *
 	return module->dlpi_addr + dynamic->p_vaddr == launder(_DYNAMIC);
 }
 
-static int visit_module(struct dl_phdr_info *module, size_t size, void *data)
+static void look_into(const struct dl_phdr_info *module, size_t size, struct search *search)
 {
-	struct search *search = data;
 	const ElfW(Phdr) *tls = NULL, *dynamic = NULL;
 	const ElfW(Sym) *definition;
 	uintptr_t block;
@@ -220,7 +221,7 @@ static int visit_module(struct dl_phdr_info *module, size_t size, void *data)
 			dynamic = &module->dlpi_phdr[i];
 	}
 	if (!tls || size < offsetof(struct dl_phdr_info, dlpi_tls_data) + sizeof(void *))
-		return 0;
+		return;
 	definition = dynamic ? lookup(module, dynamic) : NULL;
 	block = (uintptr_t)module->dlpi_tls_data;
 	/* glibc does not tell where the storage of a module is that dlopen() is still loading. */
@@ -230,6 +231,14 @@ static int visit_module(struct dl_phdr_info *module, size_t size, void *data)
 		search->symbol->other_definitions++;
 	if (block && search->winner - block < tls->p_memsz)
 		describe_winner(module, tls, definition, search->winner - block, search);
+}
+
+static int visit_module(struct dl_phdr_info *module, size_t size, void *data)
+{
+	struct search *search = data;
+
+	look_into(module, size, search);
+	search->in_library = true;
 	return 0;
 }
 
