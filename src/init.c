@@ -191,6 +191,7 @@ void rseq_init(void)
 	if (rseq_process.off == RSEQ_REASON_NO_AREA)
 		turn_off(RSEQ_REASON_NO_AREA);
 	rseq_area_offset = rseq_offset;
+	rseq_thread_init();
 	rseq_process.initialised = true;
 	errno = saved_errno;
 }

@@ -94,6 +94,7 @@ bool rseq_fence_has_membarrier(void) rseq_hidden;
 int rseq_parse_cpu_list(const char *list) rseq_hidden;
 
 /* thread.c */
+void rseq_thread_init(void) rseq_hidden;
 bool rseq_thread_register_lazily(void) rseq_hidden;
 bool rseq_thread_is_borrowed(void) rseq_hidden;
 void rseq_thread_info(struct rseq_info *info) rseq_hidden;

@@ -25,6 +25,7 @@ struct rseq_thread {
 	int owner;			/* LIBRSEQ or SHARED while length is set */
 	int reason;			/* why the last registration failed */
 	bool tried;			/* structures do not register this thread any more */
+	bool over;			/* nobody does: this library's destructor has run */
 };
 
 static rseq_static_tls __thread struct rseq_thread thread;
@@ -127,14 +128,80 @@ static int register_area(struct rseq_abi *area)
 	}
 }
 
+static int with_signals_blocked(int (*change)(void))
+{
+	sigset_t all, before;
+	int result;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	result = change();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return result;
+}
+
+#ifdef __GLIBC__
+/* A thread's storage stays until the kernel has told that the thread is gone. */
+void rseq_thread_init(void)
+{
+}
+
+static bool prepare_end(void)
+{
+	return true;
+}
+#else
+/*
+ * musl unmaps a detached thread's storage before the thread makes its last system call. The kernel
+ * must not know the area any more then: it kills a process where it cannot write one. Hence a
+ * destructor, which ends the registration for good.
+ */
+static pthread_key_t key;
+static bool have_key;
+
+static int end_for_good(void)
+{
+	thread.over = true;
+	thread.tried = true;
+	thread.count = 0;
+	if (!thread.length || thread.owner != RSEQ_OWNER_LIBRSEQ)
+		return 0;
+	rseq_clear_rseq_cs();
+	sys_rseq(rseq_get_abi_slow(), thread.length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
+	thread.length = 0;
+	thread.reason = RSEQ_REASON_NOT_REGISTERED;
+	return 0;
+}
+
+static void end_with_thread(void *value)
+{
+	(void)value;
+	with_signals_blocked(end_for_good);
+}
+
+void rseq_thread_init(void)
+{
+	have_key = !pthread_key_create(&key, end_with_thread);
+}
+
+static bool prepare_end(void)
+{
+	return !thread.over && have_key && !pthread_setspecific(key, &thread);
+}
+#endif
+
 static int begin_registration(void)
 {
 	if (thread.count == UINT_MAX) {
 		errno = EOVERFLOW;
 		return -1;
 	}
-	if (!(thread.length && rseq_thread_registered()) && register_area(rseq_get_abi_slow()))
-		return -1;
+	if (!(thread.length && rseq_thread_registered())) {
+		if (!prepare_end())
+			return fail(RSEQ_REASON_NOT_REGISTERED, EAGAIN);
+		if (register_area(rseq_get_abi_slow()))
+			return -1;
+	}
 	thread.count++;
 	return 0;
 }
@@ -161,18 +228,6 @@ static int end_registration(void)
 	if (rseq_thread_registered())
 		thread.length = length;
 	return -1;
-}
-
-static int with_signals_blocked(int (*change)(void))
-{
-	sigset_t all, before;
-	int result;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &before);
-	result = change();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return result;
 }
 
 int rseq_register_current_thread(void)

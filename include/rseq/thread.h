@@ -76,6 +76,7 @@ enum rseq_available_query {
  *	ECHILD		this is the child of vfork(), which runs on its parent's storage (0 where
  *			libc registered the parent: then there is nothing to do)
  *	EOVERFLOW	over UINT_MAX nested calls
+ *	EAGAIN		the thread is ending, and libc frees its storage before it is gone: musl
  *	any other	what the kernel answered
  * The reason is in rseq_info.reason, too.
  * Context: any thread, async-signal-safe.
