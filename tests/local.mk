@@ -23,7 +23,7 @@ AM_TESTS_ENVIRONMENT = \
 TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(RSEQ_EMULATOR)
 
-EXTRA_DIST += tests/expected-skips tests/need-cmocka.sh tests/support.h
+EXTRA_DIST += tests/expected-skips tests/need-cmocka.sh tests/ptrace-request.h tests/support.h
 if !HAVE_CMOCKA
 TESTS += tests/need-cmocka.sh
 endif

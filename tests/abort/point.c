@@ -53,7 +53,7 @@ void walk_move(int cpu)
 	cpu_of_tracee = cpu;
 }
 
-bool walk_run(unsigned int request, int signal)
+bool walk_run(PTRACE_REQUEST request, int signal)
 {
 	enum stop stop = tracee_run(request, &signal);
 

@@ -222,7 +222,7 @@ static bool is_fault(int signal)
 	       signal == SIGSYS || signal == SIGABRT;
 }
 
-enum stop tracee_run(unsigned int request, int *signal)
+enum stop tracee_run(PTRACE_REQUEST request, int *signal)
 {
 	int status, send = *signal;
 
@@ -242,7 +242,7 @@ enum stop tracee_run(unsigned int request, int *signal)
 	}
 }
 
-static void transfer(unsigned int request, int set, void *data, size_t size)
+static void transfer(PTRACE_REQUEST request, int set, void *data, size_t size)
 {
 	struct iovec vector = { data, size };
 

@@ -7,6 +7,7 @@
 
 #include "arch.h"
 #include "data.h"
+#include "ptrace-request.h"
 
 #define TRACEE_STACK	65536
 
@@ -78,7 +79,7 @@ void tracee_begin(uintptr_t function);
  * Lets it go on, by one instruction (PTRACE_SINGLESTEP) or until it stops by itself (PTRACE_CONT),
  * with a signal if that is not 0. signal tells the one that stopped or ended it.
  */
-enum stop tracee_run(unsigned int request, int *signal);
+enum stop tracee_run(PTRACE_REQUEST request, int *signal);
 
 void tracee_regs(struct arch_regs *regs);
 void tracee_set_regs(const struct arch_regs *regs);

@@ -79,7 +79,7 @@ bool walk_given_up(void);
 void walk_move(int cpu);
 
 /* Lets it go on; a violation is reported if it does not stop at a trap. */
-bool walk_run(unsigned int request, int signal);
+bool walk_run(PTRACE_REQUEST request, int signal);
 
 /*
  * Goes to a point from the start of the subject, or to the next one, in which nothing has been

@@ -4,16 +4,17 @@
  *
  *	fake-kernel [OPTION]... PROGRAM [ARGUMENT]...
  *	-f BYTES, -a BYTES	AT_RSEQ_FEATURE_SIZE and AT_RSEQ_ALIGN; "none" for a kernel without
- *	-l LENGTH		the greatest length that rseq() takes
- *	-e WHO:ERRNO		rseq() answers with this number to WHO: "first", a program's first
- *				call, which is libc's where libc registers; "later", all others;
- *				"all"
+ *	-l [WHO:]LENGTH		the greatest length that rseq() takes from WHO: "first", calls for
+ *				the same area as a program's first, which are libc's where libc
+ *				registers; "later", all others; "all", unless given
+ *	-e [WHO:]ERRNO		rseq() answers with this number to WHO
  *	-r RELEASE, -v VERSION	what uname() tells
  *	-o FILE			a line for each call: what, length, and the result
  *
  * The program is traced. Its rseq() calls are judged by the length and alignment rules of such a
  * kernel; what passes is done by the real one with length 32, whatever the program asked for, so
- * that every kernel will do. Exit status: the program's, or 77 where tracing is not permitted.
+ * that every kernel will do. Exit status: the program's; 77 where tracing is not permitted; or 1 if
+ * a thread freed the area that it had registered, which a kernel may punish with SIGSEGV.
  */
 #define _GNU_SOURCE
 
@@ -46,13 +47,22 @@
 #define MAX_TASKS	4096
 #define KEEP		-1L		/* of a number: as the real kernel has it */
 
+struct answers {
+	unsigned long greatest_length;
+	int error;
+};
+
 static struct {
 	long feature_size, align;	/* 0: none */
-	unsigned long greatest_length;
-	int error_first, error_later;
+	struct answers first, later;
 	const char *release, *version;
 	FILE *log;
-} fake = { .feature_size = KEEP, .align = KEEP, .greatest_length = ~0UL };
+} fake = {
+	.feature_size = KEEP, .align = KEEP,
+	.first = { .greatest_length = ~0UL }, .later = { .greatest_length = ~0UL },
+};
+
+static bool area_was_freed;
 
 /* A traced thread. */
 struct task {
@@ -60,7 +70,9 @@ struct task {
 	bool announced;			/* its creator's event has come */
 	bool stopped_at_start;
 	unsigned int length;		/* registered, as this kernel has it; 0: not */
+	unsigned long area;
 	bool called;			/* it, or its creators in this program, called rseq() */
+	unsigned long first;		/* then: the first call's area, from the thread pointer */
 	bool in_call;			/* stopped at the entry of one that passes */
 	struct call call;
 };
@@ -158,7 +170,7 @@ static unsigned long or_real(long number, unsigned long type)
 }
 
 /* The rules of kernel/rseq.c for a thread that is not registered: 0 or an errno. */
-static int judge_registration(const struct call *call)
+static int judge_registration(const struct call *call, unsigned long greatest_length)
 {
 	unsigned long area = call->arguments[0], length = (unsigned int)call->arguments[1];
 	unsigned long feature_size = or_real(fake.feature_size, AT_RSEQ_FEATURE_SIZE);
@@ -166,43 +178,72 @@ static int judge_registration(const struct call *call)
 
 	if (length == RSEQ_ABI_ORIG_SIZE)
 		return area % 32 ? EINVAL : 0;
-	if (length < RSEQ_ABI_ORIG_SIZE || length > fake.greatest_length || !feature_size)
+	if (length < RSEQ_ABI_ORIG_SIZE || length > greatest_length || !feature_size)
 		return EINVAL;
 	return length < feature_size || area % (align ? align : 32) ? EINVAL : 0;
+}
+
+static bool is_for_an_area(const struct call *call)
+{
+	return !((int)call->arguments[2] & ~RSEQ_ABI_FLAG_UNREGISTER);
+}
+
+static const struct answers *find_answers(struct task *task, const struct call *call)
+{
+	unsigned long offset;
+
+	if (!is_for_an_area(call))
+		return &fake.later;
+	offset = call->arguments[0] - arch_thread_pointer(task->tid);
+	if (!task->called)
+		task->first = offset;
+	task->called = true;
+	return offset == task->first ? &fake.first : &fake.later;
 }
 
 static int judge(struct task *task, const struct call *call)
 {
 	unsigned int length = (unsigned int)call->arguments[1];
-	int error = task->called ? fake.error_later : fake.error_first;
+	const struct answers *answers = find_answers(task, call);
 
-	task->called = true;
-	if (error)
-		return error;
-	if ((int)call->arguments[2] != 0 && (int)call->arguments[2] != RSEQ_ABI_FLAG_UNREGISTER)
+	if (answers->error)
+		return answers->error;
+	if (!is_for_an_area(call))
 		return 0;		/* the real kernel knows */
 	if (task->length)
 		return length == task->length ? 0 : EINVAL;
 	if (call->arguments[2])
 		return EINVAL;
-	return judge_registration(call);
+	return judge_registration(call, answers->greatest_length);
 }
 
 static void log_call(const struct call *call, int error)
 {
-	if (!fake.log || ((int)call->arguments[2] & ~RSEQ_ABI_FLAG_UNREGISTER))
+	if (!fake.log || !is_for_an_area(call))
 		return;
 	fprintf(fake.log, "%s %u %d\n", call->arguments[2] ? "unregister" : "register",
 		(unsigned int)call->arguments[1], error);
 	fflush(fake.log);
 }
 
+static void check_memory(const struct task *task, const struct call *call)
+{
+	if (!task->length || task->area - call->arguments[0] >= call->arguments[1])
+		return;
+	fprintf(stderr, "fake-kernel: thread %d frees its registered area\n", (int)task->tid);
+	area_was_freed = true;
+}
+
 /* Returns how the thread goes on: to the end of the call, or with its answer at once. */
-static enum __ptrace_request on_call(struct task *task)
+static PTRACE_REQUEST on_call(struct task *task)
 {
 	int error;
 
 	arch_get_call(task->tid, &task->call);
+	if (task->call.number == SYS_munmap) {
+		check_memory(task, &task->call);
+		return PTRACE_CONT;
+	}
 	if (task->call.number == SYS_rseq) {
 		error = judge(task, &task->call);
 		if (error) {
@@ -250,6 +291,7 @@ static void on_call_end(struct task *task)
 	if (result)
 		return;
 	task->length = call->arguments[2] ? 0 : (unsigned int)call->arguments[1];
+	task->area = call->arguments[0];
 }
 
 /* A thread starts without a registration, the child of fork() with its parent's. */
@@ -263,14 +305,16 @@ static void on_creation(const struct task *creator, bool is_fork)
 	task = find_task((pid_t)tid);
 	task->announced = true;
 	task->called = creator->called;
+	task->first = creator->first;
 	task->length = is_fork ? creator->length : 0;
+	task->area = creator->area;
 	if (task->stopped_at_start)
 		ptrace(PTRACE_CONT, task->tid, NULL, NULL);
 }
 
 static void on_stop(pid_t tid, int status)
 {
-	enum __ptrace_request how = PTRACE_CONT;
+	PTRACE_REQUEST how = PTRACE_CONT;
 	struct task *task = find_task(tid);
 	int signal = WSTOPSIG(status), event = status >> 16;
 
@@ -320,7 +364,8 @@ static int trap_calls(void)
 {
 	struct sock_filter instructions[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rseq, 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rseq, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 2, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_uname, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
@@ -350,15 +395,30 @@ static void run_program(char **arguments)
 	exit(127);
 }
 
-static void parse_error(const char *text)
+/* Of [WHO:]NUMBER; sets where this is to go, twice the same if to one place only. */
+static unsigned long parse_answer(const char *text, struct answers *answers[2])
 {
 	const char *colon = strchr(text, ':');
-	int error = colon ? atoi(colon + 1) : 0;
 
-	if (!strncmp(text, "first:", 6) || !strncmp(text, "all:", 4))
-		fake.error_first = error;
-	if (!strncmp(text, "later:", 6) || !strncmp(text, "all:", 4))
-		fake.error_later = error;
+	answers[0] = !strncmp(text, "later:", 6) ? &fake.later : &fake.first;
+	answers[1] = !strncmp(text, "first:", 6) ? &fake.first : &fake.later;
+	return strtoul(colon ? colon + 1 : text, NULL, 10);
+}
+
+static void parse_length(const char *text)
+{
+	struct answers *answers[2];
+	unsigned long length = parse_answer(text, answers);
+
+	answers[0]->greatest_length = answers[1]->greatest_length = length;
+}
+
+static void parse_error(const char *text)
+{
+	struct answers *answers[2];
+	unsigned long error = parse_answer(text, answers);
+
+	answers[0]->error = answers[1]->error = (int)error;
 }
 
 static bool parse_options(int argc, char **argv)
@@ -371,7 +431,7 @@ static bool parse_options(int argc, char **argv)
 		else if (option == 'a')
 			fake.align = atol(optarg);
 		else if (option == 'l')
-			fake.greatest_length = strtoul(optarg, NULL, 10);
+			parse_length(optarg);
 		else if (option == 'e')
 			parse_error(optarg);
 		else if (option == 'r')
@@ -415,5 +475,6 @@ int main(int argc, char **argv)
 		kill(program, SIGKILL);
 		return NOT_TRACED;
 	}
-	return trace(program);
+	status = trace(program);
+	return status ? status : area_was_freed;
 }

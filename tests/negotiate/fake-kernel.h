@@ -5,10 +5,13 @@
 #ifndef FAKE_KERNEL_H
 #define FAKE_KERNEL_H
 
+#include "ptrace-request.h"
+
 #include <elf.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ptrace.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -18,33 +21,29 @@ struct call {
 	unsigned long arguments[4];
 };
 
+#define AT(name)	offsetof(struct user_regs_struct, name)
+
 #if defined(__x86_64__)
-
-static inline unsigned long long *arch_argument(struct user_regs_struct *registers, int index)
-{
-	unsigned long long *const arguments[] = {
-		&registers->rdi, &registers->rsi, &registers->rdx, &registers->r10,
-	};
-
-	return arguments[index];
-}
-
+# define ARCH_ARGUMENTS			AT(rdi), AT(rsi), AT(rdx), AT(r10)
 # define ARCH_STACK_POINTER(registers)	((registers).rsp)
 # define ARCH_RESULT(registers)		((registers).rax)
-
 #elif defined(__aarch64__)
-
-static inline unsigned long long *arch_argument(struct user_regs_struct *registers, int index)
-{
-	return &registers->regs[index];
-}
-
+# define ARCH_ARGUMENTS			AT(regs[0]), AT(regs[1]), AT(regs[2]), AT(regs[3])
 # define ARCH_STACK_POINTER(registers)	((registers).sp)
 # define ARCH_RESULT(registers)		((registers).regs[0])
-
 #endif
 
-static inline void arch_transfer(enum __ptrace_request direction, pid_t tid, long set,
+/* Where an argument of a call is. libcs do not agree on the type of a register. */
+static inline void *arch_argument(struct user_regs_struct *registers, int index)
+{
+	static const size_t offsets[] = { ARCH_ARGUMENTS };
+
+	return (char *)registers + offsets[index];
+}
+
+#undef AT
+
+static inline void arch_transfer(PTRACE_REQUEST direction, pid_t tid, long set,
 		void *registers, size_t size)
 {
 	struct iovec vector = { registers, size };
@@ -75,6 +74,18 @@ static inline unsigned long arch_stack_pointer(pid_t tid)
 	return (unsigned long)ARCH_STACK_POINTER(registers);
 }
 
+static inline unsigned long arch_thread_pointer(pid_t tid)
+{
+#if defined(__x86_64__)
+	return (unsigned long)arch_get(tid).fs_base;
+#else
+	unsigned long pointer;
+
+	arch_transfer(PTRACE_GETREGSET, tid, NT_ARM_TLS, &pointer, sizeof(pointer));
+	return pointer;
+#endif
+}
+
 static inline long arch_result(pid_t tid)
 {
 	struct user_regs_struct registers = arch_get(tid);
@@ -92,14 +103,14 @@ static inline void arch_get_call(pid_t tid, struct call *call)
 	call->number = (long)registers.regs[8];
 #endif
 	for (int i = 0; i < 4; i++)
-		call->arguments[i] = (unsigned long)*arch_argument(&registers, i);
+		memcpy(&call->arguments[i], arch_argument(&registers, i), sizeof(unsigned long));
 }
 
 static inline void arch_set_argument(pid_t tid, int index, unsigned long value)
 {
 	struct user_regs_struct registers = arch_get(tid);
 
-	*arch_argument(&registers, index) = value;
+	memcpy(arch_argument(&registers, index), &value, sizeof(value));
 	arch_set(tid, &registers);
 }
 
