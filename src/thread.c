@@ -116,7 +116,8 @@ static int register_area(struct rseq_abi *area)
 	for (;;) {
 		int error = sys_rseq(area, length, 0, RSEQ_SIG) ? errno : 0;
 
-		if (!error || error == EBUSY) {
+		/* Who answers EBUSY, and the area looks unregistered, is no kernel. */
+		if (!error || (error == EBUSY && rseq_thread_registered())) {
 			adopt_length(length);
 			registered(length, error ? RSEQ_OWNER_SHARED : RSEQ_OWNER_LIBRSEQ);
 			return 0;

@@ -5,7 +5,7 @@
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
 
-EPERM=1 EACCES=13 EFAULT=14 EINVAL=22 ENOSYS=38
+EPERM=1 EACCES=13 EFAULT=14 EBUSY=16 EINVAL=22 ENOSYS=38
 
 # libc's attempt fails as this library's does.
 refused() { # number of the error, words
@@ -19,6 +19,7 @@ refused $ENOSYS "available=0 owner=none $(expect_none no-syscall ENOSYS)"
 refused $EPERM "available=0 owner=none $(expect_none forbidden EPERM)"
 refused $EACCES "available=0 owner=none $(expect_none forbidden EACCES)"
 refused $EFAULT "available=0 owner=none $(expect_none refused EFAULT)"
+refused $EBUSY "available=0 owner=none $(expect_none refused EBUSY)"
 # The kernel's own answer where another area is registered.
 refused $EINVAL "owner=foreign $(expect_none foreign EBUSY)"
 
