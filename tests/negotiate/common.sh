@@ -56,14 +56,15 @@ run() { # what, command
 
 # Runs a command and compares what it prints with key=value words; key!=value must not be there.
 try() { # what, words, command
-	local word different=
+	local word output different=
 	run "$1" "${@:3}" || return
+	output=$'\n'$(<"$work/output")$'\n'
 	for word in $2; do
 		case $word in
 		*!=*)
-			grep -qFx -- "${word/!=/=}" "$work/output" && different="$different $word" ;;
+			[[ $output != *$'\n'"${word/!=/=}"$'\n'* ]] || different="$different $word" ;;
 		*)
-			grep -qFx -- "$word" "$work/output" || different="$different $word" ;;
+			[[ $output == *$'\n'"$word"$'\n'* ]] || different="$different $word" ;;
 		esac
 	done
 	[ -n "$different" ] || return 0
@@ -96,7 +97,7 @@ registered() { # length, kernel's feature size
 
 # What this library chooses for its own area, by the kernel's feature size and alignment.
 own_length() { # feature size, alignment
-	if [ "$1" -gt 32 ] && [ "$1" -le 64 ] && [ "$2" -le 64 ]; then
+	if [ "$1" -gt 32 ] && [ "$1" -le 64 ] && [ "$2" -gt 0 ] && [ "$2" -le 64 ]; then
 		echo "$1"
 	else
 		echo 32

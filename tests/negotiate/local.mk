@@ -7,6 +7,7 @@ negotiate_tests = \
 	tests/negotiate/kernel.sh \
 	tests/negotiate/libc.sh \
 	tests/negotiate/lifecycle.sh \
+	tests/negotiate/matrix.sh \
 	tests/negotiate/plugin.sh \
 	tests/negotiate/seccomp.sh \
 	tests/negotiate/valgrind.sh
