@@ -6,7 +6,7 @@ set -u
 
 programs=${top_builddir:?}/tests/negotiate
 source=${top_srcdir:?}/tests/negotiate
-worker=$programs/negotiate-worker
+worker=${other_worker-$programs/negotiate-worker}
 filter=$programs/rseq-filter
 kernel=$programs/fake-kernel
 
@@ -21,6 +21,7 @@ skip() { # reason
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 tries=0 failures=0 skips=0
+seconds=120			# for one command
 
 # Kernels with a known bug are what the tests of the bug table are for; here rseq is to be used.
 export LIBRSEQ_KERNEL_TRUSTED=1
@@ -40,7 +41,7 @@ complain() {
 run() { # what, command
 	local status=0
 	tries=$((tries + 1))
-	timeout -k 5 120 "${@:2}" >"$work/output" 2>"$work/errors" </dev/null || status=$?
+	timeout -k 5 "$seconds" "${@:2}" >"$work/output" 2>"$work/errors" </dev/null || status=$?
 	case $status in
 	0)
 		return 0 ;;
@@ -131,6 +132,18 @@ expect_none() { # reason, errno of register
 		mm_cid=no threads_registered=0 thread_length=0 unregister=EINVAL \
 		unregister_again=EINVAL
 }
+
+# What programs are linked with: as CC would have it, or as if they had been started on a system with
+# another glibc, whose files are in a directory.
+read -ra cc <<<"${CC:-cc} ${CFLAGS-}"
+link_flags=()
+if [ -n "${other_libc-}" ]; then
+	link_flags=("-Wl,--disable-new-dtags" "-Wl,-rpath,$other_libc"
+		"-Wl,--dynamic-linker,$(echo "$other_libc"/ld-linux-*.so.*)")
+	worker=$work/worker
+	"${cc[@]}" -pthread -o "$worker" "$programs/libworker.a" -L"$RSEQ_LIBDIR" -lrseq \
+		"${link_flags[@]}" || exit 1
+fi
 
 timeout 60 env "$libc_on" "$worker" facts >"$work/facts" || {
 	echo "$worker does not run"

@@ -6,17 +6,25 @@
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
 
-read -ra cc <<<"${CC:-cc} ${CFLAGS-}"
 feature_size=$(fact kernel_feature_size)
+libc_size=$(fact libc_size)
 
 # A neighbour's area is shared with length 32, if it has room and is aligned for that.
 interposed="$(expect_own 32 "$feature_size") origin=interposed length=32"
 # If not, the library's own serves; with length 32, so that all of the process has one.
 ignored="$(expect_own 32 "$feature_size") origin=librseq area_size=64 length=32"
 
+# With libc's registration: its area, or what there is without one.
+try_with_libc() { # what, words for a libc that registers nobody, command
+	local words=$libc
+	[ "$libc_size" != 0 ] || words=$2
+	try "$1" "$words" env "$libc_on" "${@:3}"
+}
+
 link_program() { # file, size, alignment, attributes, options for the compiler
 	"${cc[@]}" -pthread -fPIE -DAREA_SIZE="$2" -DAREA_ALIGN="$3" -DAREA_ATTRIBUTES="$4" \
-		-o "$1" "$source/area.c" "$programs/libworker.a" "${@:5}" 2>"$work/errors" && return
+		-o "$1" "$source/area.c" "$programs/libworker.a" "${@:5}" \
+		"${link_flags[@]}" 2>"$work/errors" && return
 	cat "$work/errors"
 	complain "cannot link a program with an area of $2 bytes"
 	return 1
@@ -49,13 +57,13 @@ for size in 20 32 64 256; do
 				-L"$RSEQ_LIBDIR" -lrseq; then
 				try "program with $what" "$expected other_definitions=1" \
 					env "$libc_off" "$program" report
-				try "program with $what" "$libc" env "$libc_on" "$program" report
+				try_with_libc "program with $what" "$expected" "$program" report
 			fi
 			if link_library "$library" $size $align "$attributes"; then
 				try "library with $what" "$expected other_definitions=1" \
 					env "$libc_off" LD_PRELOAD="$library" "$worker" report
-				try "library with $what" "$libc" \
-					env "$libc_on" LD_PRELOAD="$library" "$worker" report
+				try_with_libc "library with $what" "$expected" \
+					env LD_PRELOAD="$library" "$worker" report
 			fi
 		done
 	done
@@ -75,7 +83,7 @@ for start in 0 1; do
 done
 
 # In a static program nobody can ask for the symbol's size: 32 bytes are what all areas have.
-if [ -e "$RSEQ_LIBDIR/librseq.a" ]; then
+if [ -e "$RSEQ_LIBDIR/librseq.a" ] && [ ${#link_flags[@]} = 0 ]; then
 	assumed="$(expect_own 32 "$feature_size") origin=assumed area_size=32 length=32"
 	for size in 32 64 256; do
 		for attributes in '' weak; do
@@ -83,8 +91,8 @@ if [ -e "$RSEQ_LIBDIR/librseq.a" ]; then
 				-static || continue
 			try "static program with $size bytes ${attributes:-strong}" "$assumed" \
 				env "$libc_off" "$program" report
-			try "static program with $size bytes ${attributes:-strong}" "$libc" \
-				env "$libc_on" "$program" report
+			try_with_libc "static program with $size bytes ${attributes:-strong}" \
+				"$assumed" "$program" report
 		done
 	done
 fi

@@ -4,7 +4,6 @@
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
 
-read -ra cc <<<"${CC:-cc} ${CFLAGS-}"
 EPERM=1 EFAULT=14 EINVAL=22 ENOSYS=38
 calls=$work/calls
 

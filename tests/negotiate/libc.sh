@@ -5,8 +5,6 @@
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
 
-read -ra cc <<<"${CC:-cc} ${CFLAGS-}"
-
 disabled="before.owner=none before.reason=disabled before.origin=none available=0 owner=none
 	origin=none length=0 area_size=0 rseq_size=0 $(expect_none disabled EOPNOTSUPP)"
 
@@ -48,6 +46,7 @@ circumstances "shared" "$worker"
 
 archive=$RSEQ_LIBDIR/librseq.a
 for linkage in -static -static-pie; do
+	[ ${#link_flags[@]} = 0 ] || break
 	if [ ! -e "$archive" ]; then
 		echo "configured without a static library: no test with $linkage"
 		continue

@@ -3,11 +3,13 @@
 # circumstances of a worker that reports; some link it anew, or build neighbours for it.
 
 negotiate_tests = \
+	tests/negotiate/glibc.sh \
 	tests/negotiate/interpose.sh \
 	tests/negotiate/kernel.sh \
 	tests/negotiate/libc.sh \
 	tests/negotiate/lifecycle.sh \
 	tests/negotiate/matrix.sh \
+	tests/negotiate/musl.sh \
 	tests/negotiate/plugin.sh \
 	tests/negotiate/seccomp.sh \
 	tests/negotiate/valgrind.sh

@@ -5,7 +5,6 @@
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
 
-read -ra cc <<<"${CC:-cc} ${CFLAGS-}"
 include=(-I"$top_srcdir/include" -I"$source")
 plugin=$work/plugin.so
 
@@ -20,7 +19,7 @@ must "${cc[@]}" -std=gnu11 -shared -fPIC "${include[@]}" -o "$plugin" "$source/p
 	-L"$RSEQ_LIBDIR" -lrseq
 host() { # name, options
 	must "${cc[@]}" -std=gnu11 -pthread "${include[@]}" -o "$work/$1" "$source/host.c" \
-		"${@:2}" -ldl
+		"${@:2}" -ldl "${link_flags[@]}"
 }
 area=(-DHOST_AREA -DAREA_ALIGN=32 -DAREA_SIZE=32 "$source/area.c")
 host plain
