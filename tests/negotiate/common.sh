@@ -16,7 +16,10 @@ skip() { # reason
 }
 
 [ -z "${RSEQ_EMULATOR-}" ] || skip "the circumstances are real ones, and this is emulated"
-[ -e "${RSEQ_LIBDIR:?}/librseq.so" ] || skip "configured without a shared library"
+
+need_shared_library() {
+	[ -e "${RSEQ_LIBDIR:?}/librseq.so" ] || skip "configured without a shared library"
+}
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT

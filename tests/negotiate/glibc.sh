@@ -4,20 +4,18 @@
 # offers, and keep it elsewhere.
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
+need_shared_library
 # shellcheck source=/dev/null
 . "$top_srcdir/tests/vm/packages.sh"
 
 command -v apt-get >/dev/null || skip "no apt-get, so no packages with another glibc"
-mkdir -p "$vm_cache"
-
 cpu=${host_cpu:-x86_64}
 seconds=600
 suites=0
 for suite in trixie sid; do
-	exec 9>"$vm_cache/lock"
-	flock -w 300 9 || skip "$vm_cache is in use for too long"
+	lock_cache
 	find_libc $suite "$cpu"
-	exec 9>&-
+	unlock_cache
 	if [ -n "$no_libc" ]; then
 		echo "glibc of $suite: skipped: $no_libc"
 		continue

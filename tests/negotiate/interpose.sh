@@ -5,6 +5,7 @@
 # to know of anybody.
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
+need_shared_library
 
 feature_size=$(fact kernel_feature_size)
 libc_size=$(fact libc_size)

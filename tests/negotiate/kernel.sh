@@ -3,6 +3,7 @@
 # Kernels that are not this one: what they offer, what they refuse, and their releases.
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
+need_shared_library
 
 EPERM=1 EFAULT=14 EINVAL=22 ENOSYS=38
 calls=$work/calls

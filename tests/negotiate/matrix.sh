@@ -89,7 +89,7 @@ case $size in
 *) libc_kind=kernel ;;
 esac
 echo "libc's registration: $libc_kind"
-[ $libc_kind = none ] || matrix "$libc_on" first later all
+[ "$libc_kind" = none ] || matrix "$libc_on" first later all
 libc_kind=none
 matrix "$libc_off" all
 

@@ -4,6 +4,7 @@
 # already; unloaded, and loaded again.
 # shellcheck disable=SC2154 source=/dev/null
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
+need_shared_library
 
 include=(-I"$top_srcdir/include" -I"$source")
 plugin=$work/plugin.so

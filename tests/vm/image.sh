@@ -84,8 +84,8 @@ make_image() { # architecture, source tree, build tree, file to write, files
 	while read -r file; do
 		add_needed "$build" "$image" "$image/$file" || return 1
 	done < <(cd "$image" && find usr "${@:5}" -type f)
-	# libc loads it when a thread is cancelled or ends itself.
-	add_library "$build" "$image" libgcc_s.so.1 || return 1
+	# glibc loads it when a thread is cancelled or ends itself.
+	[ ! -e "$image/lib/libc.so.6" ] || add_library "$build" "$image" libgcc_s.so.1 || return 1
 	(cd "$image" && find . | cpio -o -H newc -R 0:0 --quiet) >"$4"
 	rm -rf "$image"
 }

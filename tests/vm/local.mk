@@ -10,7 +10,8 @@ vm_files = \
 	tests/vm/packages.sh \
 	tests/vm/programs \
 	tests/vm/run \
-	tests/vm/setup
+	tests/vm/setup \
+	tests/vm/toolchains.sh
 EXTRA_DIST += $(vm_files)
 
 check_PROGRAMS += tests/vm/probe

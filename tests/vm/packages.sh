@@ -7,9 +7,21 @@
 vm_cache=${XDG_CACHE_HOME:-$HOME/.cache}/librseq-vm
 
 # What Debian calls an architecture.
-declare -A debian_arch=([x86_64]=amd64 [aarch64]=arm64)
+declare -A debian_arch=([x86_64]=amd64 [aarch64]=arm64 [source]=all)
 
 list_hours=12			# a package list serves this long before it is fetched anew
+
+# One process at a time writes there: this one, until unlock_cache, or who called it.
+lock_cache() {
+	mkdir -p "$vm_cache"
+	[ -z "${VM_CACHE_LOCKED-}" ] || return 0
+	exec 9>"$vm_cache/lock"
+	flock 9
+}
+
+unlock_cache() {
+	[ -n "${VM_CACHE_LOCKED-}" ] || exec 9>&-
+}
 
 # The mirror that this machine gets Debian from.
 find_mirror() {
@@ -20,7 +32,7 @@ find_mirror() {
 
 # Runs apt-get, or another tool of apt, on one suite and architecture.
 suite_apt() { # suite, architecture, tool, arguments
-	local state=$vm_cache/apt/$1-$2 mirror
+	local state=$vm_cache/apt/$1-$2 mirror kind=deb
 	if [ ! -e "$state/conf" ]; then
 		mirror=$(find_mirror)
 		[ -n "$mirror" ] || {
@@ -28,7 +40,8 @@ suite_apt() { # suite, architecture, tool, arguments
 			return 1
 		}
 		mkdir -p "$state/lists/partial" "$state/archives/partial"
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
+		[ "$2" != source ] || kind=deb-src
+		echo "$kind [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
 			"$mirror $1 main" >"$state/sources"
 		# A mirror may be a snapshot of the past, hence Check-Valid-Until.
 		cat >"$state/conf" <<-END
@@ -70,6 +83,18 @@ unpack() { # suite, architecture, package, directory, pattern
 	(cd "$packages" && suite_apt "$1" "$2" apt-get -q download "$3") >"$vm_cache/apt.log" 2>&1 ||
 		return 1
 	dpkg-deb --fsys-tarfile "$packages"/*.deb | tar -x -C "$4" --wildcards "$5"
+	rm -rf "$packages"
+}
+
+# Unpacks the source of a package, without Debian's changes.
+unpack_source() { # suite, package, directory
+	local packages=$vm_cache/packages
+	update_list "$1" source || return 1
+	rm -rf "$packages"
+	mkdir -p "$packages" "$3"
+	(cd "$packages" && suite_apt "$1" source apt-get -q source --download-only "$2") \
+		>"$vm_cache/apt.log" 2>&1 || return 1
+	tar -x -C "$3" --strip-components 1 -f "$packages"/*.orig.tar.?z
 	rm -rf "$packages"
 }
 
@@ -127,28 +152,28 @@ fetch_kernel() { # suite, architecture, version, package
 	fi
 }
 
-# The libc of a suite: sets libc to the directory of its shared libraries, or no_libc to the reason
-# why there is none.
-find_libc() { # suite, architecture
-	local version directory work
+# The libc of a suite, glibc unless it is musl: sets libc to the directory of its shared libraries,
+# or no_libc to the reason why there is none.
+find_libc() { # suite, architecture, package
+	local package=${3:-libc6} version directory work
 	libc='' no_libc="no list of packages of $1"
 	update_list "$1" "$2" || return 0
-	version=$(suite_apt "$1" "$2" apt-cache show libc6 | sed -n 's/^Version: //p' | head -n 1)
-	directory=$vm_cache/libc/$2-$version
-	if [ ! -e "$directory/libc.so.6" ]; then
+	version=$(suite_apt "$1" "$2" apt-cache show "$package" | sed -n 's/^Version: //p' | head -n 1)
+	directory=$vm_cache/libc/$2-${3:+$3-}$version
+	if [ ! -e "$directory/libc.so.6" ] && [ ! -e "$directory/libc.so" ]; then
 		rm -rf "$directory"
 		mkdir -p "$directory"
 		work=$(mktemp -d "$vm_cache/unpack.XXXXXX")
-		unpack "$1" "$2" libc6 "$work" '*.so*'
+		unpack "$1" "$2" "$package" "$work" '*.so*'
 		# The names that programs want may be links to names with a version.
 		find "$work" \( -name gconv -o -name audit \) -prune -o -name '*.so*' ! -type d \
 			-exec cp -L {} "$directory/" \; 2>/dev/null
 		rm -rf "$work"
 	fi
-	if [ -e "$directory/libc.so.6" ]; then
+	if [ -e "$directory/libc.so.6" ] || [ -e "$directory/libc.so" ]; then
 		libc=$directory no_libc=''
 	else
-		no_libc="libc6 of $1 cannot be downloaded or unpacked"
+		no_libc="$package of $1 cannot be downloaded or unpacked"
 	fi
 }
 

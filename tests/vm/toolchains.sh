@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# What builds programs for other libcs than this machine's: headers, libraries and cmocka out of
+# Debian packages, unpacked into a tree, for the installed compilers. For sourcing by `dev`.
+# shellcheck source=packages.sh
+. tests/vm/packages.sh
+
+# Unpacks packages into a tree, once.
+unpack_tree() { # tree, suite, architecture, packages
+	local work=$1.new package link target
+	[ ! -d "$1" ] || return 0
+	rm -rf "$work"
+	mkdir -p "$work"
+	lock_cache
+	update_list "$2" "$3" || return 1
+	for package in "${@:4}"; do
+		unpack "$2" "$3" "$package" "$work" '*' || {
+			echo "cannot unpack $package of $2" >&2
+			return 1
+		}
+	done
+	unlock_cache
+	# What these links mean is in the tree, too.
+	find "$work" -type l | while read -r link; do
+		target=$(readlink "$link")
+		[[ $target != /* ]] || ln -sfn -r "$work$target" "$link"
+	done
+	mv "$work" "$1"
+}
+
+# There is no package of cmocka for musl. It is one file.
+build_cmocka() { # tree, compiler
+	local work=$1/cmocka features=(-DHAVE_GCC_THREAD_LOCAL_STORAGE) feature
+	[ ! -e "$1/libcmocka.a" ] || return 0
+	for feature in CLOCK_GETTIME GETPID INTTYPES_H MALLOC_H SIGNAL_H STDINT_H STDIO_H \
+		STRINGS_H STRSIGNAL STRUCT_TIMESPEC; do
+		features+=("-DHAVE_$feature")
+	done
+	lock_cache
+	rm -rf "$work"
+	unpack_source bookworm cmocka "$work" || {
+		echo "cannot unpack the source of cmocka" >&2
+		return 1
+	}
+	unlock_cache
+	cp "$work/include/cmocka.h" "$1/kernel/"
+	$2 -O1 -g "${features[@]}" -I"$work/include" -c -o "$1/cmocka.o" "$work/src/cmocka.c" &&
+		ar cr "$1/libcmocka.a" "$1/cmocka.o"
+}
+
+# Each sets configuration, an array of arguments for configure.
+
+# glibc 2.31.
+prepare_bullseye() { # tree, architecture, compiler
+	local libraries=$1/usr/lib/$2-linux-gnu
+	unpack_tree "$1" bullseye "$2" libc6 libc6-dev linux-libc-dev libcrypt-dev libcmocka0 \
+		libcmocka-dev || return 1
+	configuration=("CC=$3 --sysroot=$1 -B$libraries -L$libraries -L$1/lib/$2-linux-gnu"
+		CMOCKA_CFLAGS= "CMOCKA_LIBS=-Wl,-rpath,$libraries -lcmocka")
+}
+
+prepare_musl() { # tree, architecture, compiler
+	local directory headers specs=$1/musl.specs
+	unpack_tree "$1" bookworm "$2" musl musl-dev linux-libc-dev || return 1
+	mkdir -p "$1/kernel"
+	for directory in linux asm asm-generic; do
+		for headers in "$1/usr/include" "$1/usr/include/$2-linux-gnu"; do
+			[ ! -d "$headers/$directory" ] || ln -sfn "$headers/$directory" "$1/kernel/"
+		done
+	done
+	sed "s|/usr/|$1/usr/|g" "$1/usr/lib/$2-linux-musl/musl-gcc.specs" >"$specs"
+	configuration=("CC=$3 -specs=$specs" "CPPFLAGS=-idirafter $1/kernel"
+		CMOCKA_CFLAGS= "CMOCKA_LIBS=$1/libcmocka.a")
+	build_cmocka "$1" "$3 -specs=$specs"
+}
+
+prepare_musl-static() { # tree, architecture, compiler
+	prepare_musl "$@" || return 1
+	configuration[0]="${configuration[0]} -static"
+	configuration+=(--disable-shared)
+}
