@@ -30,7 +30,7 @@ unpack_tree() { # tree, suite, architecture, packages
 
 # There is no package of cmocka for musl. It is one file.
 build_cmocka() { # tree, compiler
-	local work=$1/cmocka features=(-DHAVE_GCC_THREAD_LOCAL_STORAGE) feature
+	local work=$1/cmocka features=(-DHAVE_GCC_THREAD_LOCAL_STORAGE -D_UINTPTR_T) feature
 	[ ! -e "$1/libcmocka.a" ] || return 0
 	for feature in CLOCK_GETTIME GETPID INTTYPES_H MALLOC_H SIGNAL_H STDINT_H STDIO_H \
 		STRINGS_H STRSIGNAL STRUCT_TIMESPEC; do
@@ -56,7 +56,7 @@ prepare_bullseye() { # tree, architecture, compiler
 	unpack_tree "$1" bullseye "$2" libc6 libc6-dev linux-libc-dev libcrypt-dev libcmocka0 \
 		libcmocka-dev || return 1
 	configuration=("CC=$3 --sysroot=$1 -B$libraries -L$libraries -L$1/lib/$2-linux-gnu"
-		CMOCKA_CFLAGS= "CMOCKA_LIBS=-Wl,-rpath,$libraries -lcmocka")
+		LIBS=-lrt CMOCKA_CFLAGS= "CMOCKA_LIBS=-Wl,-rpath,$libraries -lcmocka")
 }
 
 prepare_musl() { # tree, architecture, compiler
@@ -69,9 +69,12 @@ prepare_musl() { # tree, architecture, compiler
 		done
 	done
 	sed "s|/usr/|$1/usr/|g" "$1/usr/lib/$2-linux-musl/musl-gcc.specs" >"$specs"
-	configuration=("CC=$3 -specs=$specs" "CPPFLAGS=-idirafter $1/kernel"
-		CMOCKA_CFLAGS= "CMOCKA_LIBS=$1/libcmocka.a")
-	build_cmocka "$1" "$3 -specs=$specs"
+	# A program of its own: the compiler takes the option once only, and libtool gives it twice.
+	printf '#!/bin/sh\nexec %s "$@" -specs=%s\n' "$3" "$specs" >"$1/cc"
+	chmod +x "$1/cc"
+	configuration=("CC=$1/cc" "CPPFLAGS=-idirafter $1/kernel"
+		CMOCKA_CFLAGS=-D_UINTPTR_T "CMOCKA_LIBS=$1/libcmocka.a")
+	build_cmocka "$1" "$1/cc"
 }
 
 prepare_musl-static() { # tree, architecture, compiler
