@@ -334,9 +334,17 @@ int32_t rseq_fallback_current_node(void)
 }
 
 /*
- * The length with which another module registered the area in this thread, or 0: the kernel checks
- * area and length of an unregistration before its signature, and answers EPERM to a wrong one.
+ * EPERM if the area is registered with this length in this thread, EINVAL if not: the kernel checks
+ * area and length of an unregistration before its signature, and refuses this one anyhow. A filter
+ * may answer anything.
  */
+static int ask_for_length(unsigned int length)
+{
+	return sys_rseq(rseq_get_abi(), length, RSEQ_ABI_FLAG_UNREGISTER,
+			~(unsigned int)RSEQ_SIG) ? errno : 0;
+}
+
+/* The length with which another module registered the area in this thread, or 0. */
 static unsigned int probe_length(void)
 {
 	const unsigned int lengths[] = {
@@ -344,10 +352,48 @@ static unsigned int probe_length(void)
 	};
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
-		if (sys_rseq(rseq_get_abi(), lengths[i], RSEQ_ABI_FLAG_UNREGISTER,
-					   ~(unsigned int)RSEQ_SIG) && errno == EPERM)
+		if (ask_for_length(lengths[i]) == EPERM)
 			return lengths[i];
 	return 0;
+}
+
+/*
+ * Why a thread is not registered, as far as this library goes. What is known from a registration
+ * that failed may have changed: the kernel looks for another registration before it refuses an
+ * address of its own.
+ */
+static int reason_of_unregistered(void)
+{
+	struct rseq_abi *nowhere = (struct rseq_abi *)(UINTPTR_MAX - 4095);
+	int answer = sys_rseq(nowhere, RSEQ_ABI_ORIG_SIZE, 0, RSEQ_SIG) ? errno : 0;
+
+	if (answer == EINVAL)
+		return RSEQ_REASON_FOREIGN;
+	if (!thread.reason || (answer == EFAULT && thread.reason == RSEQ_REASON_FOREIGN))
+		return RSEQ_REASON_NOT_REGISTERED;
+	return thread.reason;
+}
+
+/* Of a registered thread. */
+static void find_owner(struct rseq_info *info)
+{
+	unsigned int length;
+
+	if (libc_owns_thread()) {
+		info->owner = RSEQ_OWNER_LIBC;
+		info->registered_length = rseq_process.length;
+	} else if (thread.length) {
+		info->owner = thread.owner;
+		info->registered_length = thread.length;
+	}
+	if (info->owner && ask_for_length(info->registered_length) != EINVAL)
+		return;
+	/* Another module registered the area, perhaps after it ended a registration before. */
+	length = probe_length();
+	if (info->owner && !length)
+		return;
+	info->owner = RSEQ_OWNER_SHARED;
+	info->registered_length = length;
 }
 
 static unsigned int features(unsigned int size)
@@ -371,20 +417,11 @@ void rseq_thread_info(struct rseq_info *info)
 	} else if (rseq_thread_is_borrowed()) {
 		info->reason = RSEQ_REASON_VFORK_CHILD;
 	} else if (!rseq_thread_registered()) {
-		info->reason = thread.reason ? thread.reason : RSEQ_REASON_NOT_REGISTERED;
+		info->reason = reason_of_unregistered();
 		if (info->reason == RSEQ_REASON_FOREIGN)
 			info->owner = RSEQ_OWNER_FOREIGN;
 	} else {
-		if (libc_owns_thread()) {
-			info->owner = RSEQ_OWNER_LIBC;
-			info->registered_length = rseq_process.length;
-		} else if (thread.length) {
-			info->owner = thread.owner;
-			info->registered_length = thread.length;
-		} else {
-			info->owner = RSEQ_OWNER_SHARED;
-			info->registered_length = probe_length();
-		}
+		find_owner(info);
 		if (info->owner == RSEQ_OWNER_LIBC)
 			info->feature_size = rseq_size;
 		else if (info->registered_length)

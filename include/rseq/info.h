@@ -122,7 +122,7 @@ struct rseq_info {
  * older program is filled as far as it goes, one of a newer program is filled up with zeros.
  * Context: any thread, async-signal-safe.
  * Ordering: none.
- * Progress: wait-free, at most three system calls; the first call reads the possible CPUs, too.
+ * Progress: wait-free, at most four system calls; the first call reads the possible CPUs, too.
  */
 RSEQ_API int rseq_get_info(struct rseq_info *info);
 

@@ -221,6 +221,9 @@ static void log_call(const struct call *call, int error)
 {
 	if (!fake.log || !is_for_an_area(call))
 		return;
+	/* Nobody means to register the kernel's memory. */
+	if ((long)call->arguments[0] < 0)
+		return;
 	fprintf(fake.log, "%s %u %d\n", call->arguments[2] ? "unregister" : "register",
 		(unsigned int)call->arguments[1], error);
 	fflush(fake.log);

@@ -110,7 +110,7 @@ for size in 32 64; do
 done
 
 # It registers one that is not fit for this library: that thread does without, others do not.
-foreign="before.owner=none register=EBUSY owner=foreign reason=foreign origin=librseq
+foreign="before.owner=foreign register=EBUSY owner=foreign reason=foreign origin=librseq
 	threads_registered=8 thread_length=32 unregister=EINVAL after.owner=foreign"
 link_library "$library" 20 32 '' -DAREA_REGISTERS=32 &&
 	try "registered library with 20 bytes" "$foreign" \

@@ -8,9 +8,9 @@
 EPERM=1 EACCES=13 EFAULT=14 EBUSY=16 EINVAL=22 ENOSYS=38
 
 # libc's attempt fails as this library's does.
-refused() { # number of the error, words
+refused() { # number of the error, words, reason before
 	for libc_does in "$libc_on" "$libc_off"; do
-		try "filter answers $1, $libc_does" "before.reason=not-registered $2" \
+		try "filter answers $1, $libc_does" "before.reason=${3:-not-registered} $2" \
 			env "$libc_does" "$filter" "$1" "$worker" report
 	done
 }
@@ -21,7 +21,7 @@ refused $EACCES "available=0 owner=none $(expect_none forbidden EACCES)"
 refused $EFAULT "available=0 owner=none $(expect_none refused EFAULT)"
 refused $EBUSY "available=0 owner=none $(expect_none refused EBUSY)"
 # The kernel's own answer where another area is registered.
-refused $EINVAL "owner=foreign $(expect_none foreign EBUSY)"
+refused $EINVAL "owner=foreign $(expect_none foreign EBUSY)" foreign
 
 # A filter for the lengths that nobody registers here changes nothing.
 length=$(own_length "$(fact kernel_feature_size)" "$(fact kernel_align)")
