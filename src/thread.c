@@ -116,6 +116,10 @@ static int register_area(struct rseq_abi *area)
 	for (;;) {
 		int error = sys_rseq(area, length, 0, RSEQ_SIG) ? errno : 0;
 
+		/* Whoever wrote over cpu_id did not take the registration. */
+		if (error == EBUSY && (thread.length == length ||
+				       rseq_process.area_origin == RSEQ_AREA_LIBC))
+			return 0;
 		/* Who answers EBUSY, and the area looks unregistered, is no kernel. */
 		if (!error || (error == EBUSY && rseq_thread_registered())) {
 			adopt_length(length);
@@ -220,7 +224,7 @@ static int end_registration(void)
 	thread.length = 0;
 	thread.reason = RSEQ_REASON_NOT_REGISTERED;
 	thread.tried = true;
-	if (thread.owner == RSEQ_OWNER_SHARED)
+	if (!length || thread.owner == RSEQ_OWNER_SHARED)
 		return 0;
 	rseq_clear_rseq_cs();
 	if (!sys_rseq(rseq_get_abi_slow(), length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG))
@@ -267,6 +271,12 @@ int rseq_unregister_current_thread(void)
 	return 0;
 }
 
+static int forget_call(void)
+{
+	thread.count--;
+	return 0;
+}
+
 /*
  * For the slow paths of structures: registers a thread that nobody has tried to register. The
  * registration lasts as long as the thread.
@@ -283,6 +293,11 @@ bool rseq_thread_register_lazily(void)
 	if (rseq_register_current_thread()) {
 		success = false;
 		thread.tried = errno != ECHILD;
+	} else if (!rseq_thread_registered()) {
+		/* It was before, and somebody wrote over cpu_id: until the kernel does. */
+		success = false;
+		thread.tried = true;
+		with_signals_blocked(forget_call);
 	}
 	errno = saved_errno;
 	return success;
