@@ -54,6 +54,19 @@ static void read_libc(void)
 	rseq_process.libc_size = *size;
 }
 
+/*
+ * Tells the headers' code. In a copy of this library within another module these variables may be
+ * those of a copy that comes first, which has decided, and which sections rely on since.
+ */
+static void publish(uintptr_t area, unsigned int size)
+{
+	if (rseq_size != (unsigned int)-1)
+		return;
+	rseq_offset = (ptrdiff_t)(area - (uintptr_t)rseq_thread_pointer());
+	rseq_area_offset = rseq_offset;
+	rseq_size = size;
+}
+
 static bool switched_on(const char *name)
 {
 	const char *value = secure_getenv(name);
@@ -117,8 +130,7 @@ static void use_libc(void)
 			RSEQ_ABI_ORIG_SIZE;
 	rseq_process.area_module = "libc";
 	rseq_process.length = rseq_process.area_size;
-	rseq_offset = rseq_process.libc_offset;
-	rseq_size = active;
+	publish((uintptr_t)rseq_thread_pointer() + (uintptr_t)rseq_process.libc_offset, active);
 }
 
 /*
@@ -138,6 +150,17 @@ static unsigned int choose_length(const struct rseq_symbol *symbol)
 	return length;
 }
 
+static void turn_off(int reason)
+{
+	rseq_process.off = reason;
+	rseq_process.area_origin = RSEQ_AREA_NONE;
+	rseq_process.area_size = 0;
+	rseq_process.area_align = 0;
+	rseq_process.area_module = NULL;
+	rseq_process.length = 0;
+	publish(rseq_inert_area(), 0);
+}
+
 static void use_symbol(void)
 {
 	struct rseq_symbol symbol;
@@ -149,22 +172,11 @@ static void use_symbol(void)
 	rseq_process.area_align = symbol.align;
 	rseq_process.area_module = symbol.module;
 	rseq_process.length = choose_length(&symbol);
-	rseq_offset = (ptrdiff_t)(symbol.address - (uintptr_t)rseq_thread_pointer());
-	rseq_size = 0;
-	if (symbol.align < RSEQ_ABI_ORIG_SIZE)
-		rseq_process.off = RSEQ_REASON_NO_AREA;
-}
-
-static void turn_off(int reason)
-{
-	rseq_process.off = reason;
-	rseq_process.area_origin = RSEQ_AREA_NONE;
-	rseq_process.area_size = 0;
-	rseq_process.area_align = 0;
-	rseq_process.area_module = NULL;
-	rseq_process.length = 0;
-	rseq_offset = (ptrdiff_t)(rseq_inert_area() - (uintptr_t)rseq_thread_pointer());
-	rseq_size = 0;
+	if (symbol.align < RSEQ_ABI_ORIG_SIZE) {
+		turn_off(RSEQ_REASON_NO_AREA);
+		return;
+	}
+	publish(symbol.address, 0);
 }
 
 /* Runs before the constructors of the program and of the libraries that use this one. */
@@ -188,9 +200,6 @@ void rseq_init(void)
 		use_libc();
 	else
 		use_symbol();
-	if (rseq_process.off == RSEQ_REASON_NO_AREA)
-		turn_off(RSEQ_REASON_NO_AREA);
-	rseq_area_offset = rseq_offset;
 	rseq_thread_init();
 	rseq_process.initialised = true;
 	errno = saved_errno;
