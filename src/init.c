@@ -135,7 +135,7 @@ static void use_libc(void)
 
 /*
  * Length 32 is what every module knows: it alone can be shared. The V2 length is for a process in
- * which nobody else can have the area, on a kernel whose fields need it (7.0).
+ * which nobody else has an area, on a kernel whose fields need it (7.0).
  */
 static unsigned int choose_length(const struct rseq_symbol *symbol)
 {
@@ -158,7 +158,7 @@ static void turn_off(int reason)
 	rseq_process.area_align = 0;
 	rseq_process.area_module = NULL;
 	rseq_process.length = 0;
-	publish(rseq_inert_area(), 0);
+	publish(rseq_private_area(), 0);
 }
 
 static void use_symbol(void)
@@ -172,11 +172,16 @@ static void use_symbol(void)
 	rseq_process.area_align = symbol.align;
 	rseq_process.area_module = symbol.module;
 	rseq_process.length = choose_length(&symbol);
+	if (rseq_process.length > RSEQ_ABI_ORIG_SIZE)
+		symbol.address = rseq_private_area();
 	if (symbol.align < RSEQ_ABI_ORIG_SIZE) {
 		turn_off(RSEQ_REASON_NO_AREA);
 		return;
 	}
 	publish(symbol.address, 0);
+	/* The copy that came first has a private area, which it registers with the V2 length. */
+	if ((uintptr_t)rseq_thread_pointer() + (uintptr_t)rseq_offset != symbol.address)
+		rseq_process.length = rseq_process.kernel_feature_size;
 }
 
 /* Runs before the constructors of the program and of the libraries that use this one. */

@@ -82,7 +82,7 @@ struct rseq_symbol {
 };
 
 void rseq_find_symbol(struct rseq_symbol *symbol) rseq_hidden;
-uintptr_t rseq_inert_area(void) rseq_hidden;
+uintptr_t rseq_private_area(void) rseq_hidden;
 
 /* vector.c */
 void rseq_vector_init(void) rseq_hidden;

@@ -27,10 +27,13 @@ extern RSEQ_API rseq_static_tls __thread struct rseq_abi __rseq_abi
 		__attribute__((weak, alias("rseq_own_area")));
 
 /*
- * Where critical sections look when rseq is off: never registered by anybody, so that they all
- * take their slow path.
+ * An area that nobody else can find. It is registered with the V2 length, under which the kernel
+ * kills a process that writes to what is the kernel's: a module that knows __rseq_abi, and that may
+ * be loaded at any time, takes what it finds under that name for 32 bytes. And when rseq is off,
+ * critical sections look here: it is never registered then, so that they take their slow path.
  */
-static rseq_static_tls __thread struct rseq_abi inert_area = {
+static rseq_static_tls __thread struct rseq_abi private_area
+		__attribute__((aligned(RSEQ_OWN_AREA_SIZE))) = {
 	.cpu_id = (uint32_t)RSEQ_ABI_CPU_ID_UNINITIALIZED,
 };
 
@@ -45,9 +48,9 @@ static uintptr_t launder(const void *address)
 	return value;
 }
 
-uintptr_t rseq_inert_area(void)
+uintptr_t rseq_private_area(void)
 {
-	return launder(&inert_area);
+	return launder(&private_area);
 }
 
 struct search {
@@ -242,6 +245,19 @@ static int visit_module(struct dl_phdr_info *module, size_t size, void *data)
 	return 0;
 }
 
+static void use_own_area(struct search *search)
+{
+	struct rseq_symbol *symbol = search->symbol;
+
+	if (search->winner != search->own)
+		symbol->other_definitions += !symbol->other_definitions;
+	symbol->origin = RSEQ_AREA_LIBRSEQ;
+	symbol->size = RSEQ_OWN_AREA_SIZE;
+	symbol->align = common_alignment(search->own, RSEQ_OWN_AREA_SIZE);
+	symbol->module = NULL;
+	symbol->address = search->own;
+}
+
 /*
  * Finds the area that __rseq_abi stands for. One that is too small, not aligned to 32 bytes in
  * every thread, or looks registered when it is not, is no area; then it is this library's own,
@@ -258,13 +274,6 @@ void rseq_find_symbol(struct rseq_symbol *symbol)
 	memset(symbol, 0, sizeof(*symbol));
 	dl_iterate_phdr(visit_module, &search);
 	symbol->address = search.winner;
-	if (symbol->size >= RSEQ_ABI_ORIG_SIZE && symbol->align >= RSEQ_ABI_ORIG_SIZE)
-		return;
-	if (search.winner != search.own)
-		symbol->other_definitions += !symbol->other_definitions;
-	symbol->origin = RSEQ_AREA_LIBRSEQ;
-	symbol->size = RSEQ_OWN_AREA_SIZE;
-	symbol->align = common_alignment(search.own, RSEQ_OWN_AREA_SIZE);
-	symbol->module = NULL;
-	symbol->address = search.own;
+	if (symbol->size < RSEQ_ABI_ORIG_SIZE || symbol->align < RSEQ_ABI_ORIG_SIZE)
+		use_own_area(&search);
 }

@@ -42,7 +42,7 @@ enum rseq_reason {
 enum rseq_area_origin {
 	RSEQ_AREA_NONE = 0,		/* rseq is off */
 	RSEQ_AREA_LIBC = 1,
-	RSEQ_AREA_LIBRSEQ = 2,		/* __rseq_abi of this library */
+	RSEQ_AREA_LIBRSEQ = 2,		/* this library */
 	RSEQ_AREA_INTERPOSED = 3,	/* __rseq_abi of another module, with its size */
 	RSEQ_AREA_ASSUMED = 4,		/* the same, size not known: 32 bytes */
 };
