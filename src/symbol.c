@@ -8,6 +8,7 @@
  */
 #include "internal.h"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #include <string.h>
@@ -56,6 +57,7 @@ uintptr_t rseq_private_area(void)
 struct search {
 	uintptr_t winner;		/* what __rseq_abi is bound to */
 	uintptr_t own;
+	const char *own_module;
 	struct rseq_symbol *symbol;
 	bool in_library;		/* behind the first module, the program itself */
 };
@@ -226,6 +228,8 @@ static void look_into(const struct dl_phdr_info *module, size_t size, struct sea
 	if (!tls || size < offsetof(struct dl_phdr_info, dlpi_tls_data) + sizeof(void *))
 		return;
 	definition = dynamic ? lookup(module, dynamic) : NULL;
+	if (dynamic && is_this_module(module, dynamic))
+		search->own_module = module->dlpi_name;
 	block = (uintptr_t)module->dlpi_tls_data;
 	/* glibc does not tell where the storage of a module is that dlopen() is still loading. */
 	if (!block && definition && is_this_module(module, dynamic))
@@ -243,6 +247,22 @@ static int visit_module(struct dl_phdr_info *module, size_t size, void *data)
 	look_into(module, size, search);
 	search->in_library = true;
 	return 0;
+}
+
+/*
+ * Storage that is registered must not become another module's: that of a copy of this library in a
+ * plugin would, when the plugin is closed. The shared library is linked not to be unloaded. A
+ * static program has no dlopen(), and needs none.
+ */
+#pragma weak dlopen
+static void stay_loaded(const char *module)
+{
+	if (!module || !*module || !dlopen)
+		return;
+	for (const ElfW(Dyn) *entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++)
+		if (entry->d_tag == DT_FLAGS_1 && (entry->d_un.d_val & DF_1_NODELETE))
+			return;
+	dlopen(module, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 static void use_own_area(struct search *search)
@@ -276,4 +296,6 @@ void rseq_find_symbol(struct rseq_symbol *symbol)
 	symbol->address = search.winner;
 	if (symbol->size < RSEQ_ABI_ORIG_SIZE || symbol->align < RSEQ_ABI_ORIG_SIZE)
 		use_own_area(&search);
+	if (symbol->origin == RSEQ_AREA_LIBRSEQ)
+		stay_loaded(search.own_module);
 }
