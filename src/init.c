@@ -180,7 +180,8 @@ static void use_symbol(void)
 	}
 	publish(symbol.address, 0);
 	/* The copy that came first has a private area, which it registers with the V2 length. */
-	if ((uintptr_t)rseq_thread_pointer() + (uintptr_t)rseq_offset != symbol.address)
+	if (rseq_process.kernel_feature_size > RSEQ_ABI_ORIG_SIZE &&
+	    (uintptr_t)rseq_thread_pointer() + (uintptr_t)rseq_offset != symbol.address)
 		rseq_process.length = rseq_process.kernel_feature_size;
 }
 

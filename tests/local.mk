@@ -24,6 +24,7 @@ TEST_EXTENSIONS = .sh
 LOG_COMPILER = $(RSEQ_EMULATOR)
 
 EXTRA_DIST += tests/expected-skips tests/need-cmocka.sh tests/ptrace-request.h tests/support.h
+EXTRA_DIST += tests/expected-skips tests/names.h tests/need-cmocka.sh tests/support.h
 if !HAVE_CMOCKA
 TESTS += tests/need-cmocka.sh
 endif

@@ -24,7 +24,6 @@ TESTS += $(negotiate_tests)
 check_LIBRARIES += tests/negotiate/libworker.a
 tests_negotiate_libworker_a_SOURCES = \
 	tests/negotiate/filter.h \
-	tests/negotiate/names.h \
 	tests/negotiate/worker-process.c \
 	tests/negotiate/worker-threads.c \
 	tests/negotiate/worker.c \

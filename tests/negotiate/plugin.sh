@@ -6,7 +6,7 @@
 . "${top_srcdir:?}/tests/negotiate/common.sh" || exit 1
 need_shared_library
 
-include=(-I"$top_srcdir/include" -I"$source")
+include=(-I"$top_srcdir/include" -I"$top_srcdir/tests" -I"$source")
 plugin=$work/plugin.so
 
 must() { # command
