@@ -44,8 +44,11 @@ src_librseq_la_SOURCES = \
 	src/lock.c \
 	src/mempool-attr.c \
 	src/mempool-internal.h \
+	src/mempool-items.c \
+	src/mempool-magazine.c \
 	src/mempool-range.c \
 	src/mempool-set.c \
+	src/mempool-written.c \
 	src/mempool.c \
 	src/percpu.c \
 	src/percpu.h \

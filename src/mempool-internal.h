@@ -27,23 +27,35 @@ struct rseq_mempool_attr {
 };
 
 /*
+ * Free items are of two kinds: used ones, which hold anything, and those that show zeros in every
+ * row (where poison or an init callback fills them, what these leave).
+ */
+enum mempool_kind {
+	ITEMS_USED,
+	ITEMS_ZERO,
+	NR_KINDS,
+};
+
+/*
  * One mapping: a page whose last word points here, then the rows. An item is known by its index,
- * which is its offset in the row over the item size. Free items are linked by index plus one.
+ * which is its offset in the row over the item size. Free items are linked by index plus one; fresh
+ * ones, which were never handed out, count as zero ones and are in no list.
  */
 struct mempool_range {
 	struct mempool_range *next;	/* all ranges of the pool */
-	struct mempool_range *next_available;
+	struct mempool_range *next_available[NR_KINDS];
+	bool available[NR_KINDS];	/* in the pool's list of ranges with room */
+	bool with_image;		/* made for initial values that rows share */
+	bool fallback_used;		/* see percpu.h; atomic */
 	struct rseq_mempool *pool;
 	char *rows;
-	char *initial;			/* COW_INIT: the page image that untouched rows show */
+	char *initial;			/* the page image that untouched rows show, or NULL */
 	char *map;
 	size_t map_len;
 	uint32_t next_fresh;		/* items from here on were never handed out */
-	uint32_t nr_free;		/* items in the list of free ones */
-	uint32_t first_free;
 	uint32_t next_zero;		/* fresh items from here on show zeros */
-	bool available;			/* in the pool's list of ranges with room */
-	bool fallback_used;		/* see percpu.h; atomic */
+	uint32_t nr_free[NR_KINDS];	/* items in the lists of free ones */
+	uint32_t first_free[NR_KINDS];
 	uint64_t *allocated;		/* robust: a bit per item */
 	uint32_t next_free[];
 };
@@ -51,7 +63,7 @@ struct mempool_range {
 /* Item sizes are powers of two. */
 #define RSEQ_ORDERS	64
 
-/* Items freed on a CPU, kept for the next allocation there. */
+/* Free items of one kind that a CPU keeps for the next allocation there. */
 #define MAGAZINE_ITEMS	31
 
 struct mempool_magazine {
@@ -70,11 +82,17 @@ struct rseq_mempool {
 	uint32_t nr_items;		/* in a range */
 	int nr_rows;
 	unsigned int generation;	/* of the process that made it */
+	bool starts_zero;		/* what no one wrote to shows zeros */
+	bool always_image;		/* in each range, not only in those of initial values */
+	bool lenient;			/* robust: free copies hold the poison, or zeros */
+	bool blind;			/* which pages were written to cannot be found out */
 	unsigned long nr_ranges;
 	struct mempool_range *ranges;
-	struct mempool_range *available;	/* ranges with room, newest first */
-	struct mempool_magazine *magazines;	/* one for each possible CPU, or NULL */
-	intptr_t magazine_items;	/* 0: frees go to the ranges; atomic */
+	/* Ranges with room, newest first, without and with an image. */
+	struct mempool_range *available[2][NR_KINDS];
+	/* Of each kind: one for each possible CPU; or NULL. */
+	struct mempool_magazine *magazines[NR_KINDS];
+	intptr_t magazine_items;	/* how many of the MAGAZINE_ITEMS are used */
 };
 
 /* Rows begin at a multiple of this, so that an item's first row is found by rounding down. */
@@ -98,14 +116,64 @@ struct mempool_content {
 	uintptr_t word;
 };
 
+/* mempool-magazine.c */
+int rseq_magazines_create(struct rseq_mempool *pool) rseq_hidden;
+int rseq_magazines_destroy(struct rseq_mempool *pool) rseq_hidden;
+void *rseq_magazine_take(struct rseq_mempool *pool, enum mempool_kind kind) rseq_hidden;
+bool rseq_magazine_put(struct rseq_mempool *pool, enum mempool_kind kind, void *item) rseq_hidden;
+intptr_t rseq_magazine_take_several(struct rseq_mempool *pool, enum mempool_kind kind,
+		intptr_t *items, intptr_t nr) rseq_hidden;
+bool rseq_magazine_put_several(struct rseq_mempool *pool, enum mempool_kind kind,
+		intptr_t *items, intptr_t nr) rseq_hidden;
+void rseq_magazines_empty(struct rseq_mempool *pool, intptr_t nr) rseq_hidden;
+void rseq_magazines_gather(struct rseq_mempool *pool) rseq_hidden;
+
+/* The index and the address of an item. */
+static inline uint32_t rseq_item_index(const struct mempool_range *range, const void *item)
+{
+	return (uint32_t)((size_t)((const char *)item - range->rows) >> range->pool->item_order);
+}
+
+static inline void *rseq_item_at(const struct mempool_range *range, uint32_t index)
+{
+	return range->rows + ((size_t)index << range->pool->item_order);
+}
+
+/* What is taken from a range. */
+struct mempool_item {
+	struct mempool_range *range;
+	uint32_t index;
+	bool fresh;			/* was never handed out, or not since all were free */
+	bool zero;			/* shows zeros in every row */
+};
+
+/* mempool-items.c: all called with the pool's lock. */
+struct mempool_range *rseq_range_add(struct rseq_mempool *pool, bool with_image) rseq_hidden;
+void rseq_item_free(struct mempool_range *range, uint32_t index, enum mempool_kind kind)
+	rseq_hidden;
+bool rseq_item_take_any(struct rseq_mempool *pool, struct mempool_item *item) rseq_hidden;
+bool rseq_item_take_zero(struct rseq_mempool *pool, struct mempool_item *item) rseq_hidden;
+bool rseq_item_take_another_zero(struct mempool_item *item) rseq_hidden;
+bool rseq_item_take_for_value(struct rseq_mempool *pool, struct mempool_item *item) rseq_hidden;
+
+/* The most rows that are told apart by whether they were written to. */
+#define RSEQ_MAX_ROWS	16384
+
+/* mempool-written.c */
+size_t rseq_range_count_pages(const struct mempool_range *range) rseq_hidden;
+bool rseq_range_find_written(const struct mempool_range *range, uint64_t *rows) rseq_hidden;
+
 /* mempool-range.c */
-struct mempool_range *rseq_range_create(struct rseq_mempool *pool) rseq_hidden;
+struct mempool_range *rseq_range_create(struct rseq_mempool *pool, bool with_image) rseq_hidden;
 int rseq_range_destroy(struct mempool_range *range) rseq_hidden;
-bool rseq_range_reset(struct mempool_range *range) rseq_hidden;
+bool rseq_range_drop(struct mempool_range *range) rseq_hidden;
 bool rseq_range_show(struct mempool_range *range, uint32_t index, bool fresh,
 		const struct mempool_content *content) rseq_hidden;
+bool rseq_range_show_zeros(struct mempool_range *range, uint32_t first, uint32_t nr) rseq_hidden;
 void rseq_range_fill(struct mempool_range *range, uint32_t index, bool always,
 		const struct mempool_content *content) rseq_hidden;
+void rseq_range_zero(struct mempool_range *range, size_t offset, size_t len, const uint64_t *rows)
+	rseq_hidden;
 void rseq_range_poison(struct mempool_range *range, uint32_t index) rseq_hidden;
 const void *rseq_range_find_unpoisoned(struct mempool_range *range, uint32_t index) rseq_hidden;
 

@@ -62,10 +62,11 @@ static int map_initial(struct mempool_range *range)
 		if (mmap(row_of(range, row), len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
 			goto error;
-	close(file);
+	/* No thread is to be cancelled in close(), with the pool's lock. */
+	syscall(SYS_close, file);
 	return 0;
 error:
-	close(file);
+	syscall(SYS_close, file);
 	errno = ENOMEM;
 	return -1;
 }
@@ -154,7 +155,7 @@ static void poison_all(struct mempool_range *range)
 	const struct rseq_mempool *pool = range->pool;
 	const struct mempool_content content = { .poison = true, .word = pool->attr.poison };
 
-	if (!pool->attr.poison_set || !pool->attr.poison)
+	if (!pool->attr.poison_set || !pool->attr.poison || pool->lenient)
 		return;
 	for (uint32_t index = 0; index < pool->nr_items; index++) {
 		if (range->initial)
@@ -164,7 +165,7 @@ static void poison_all(struct mempool_range *range)
 	}
 }
 
-struct mempool_range *rseq_range_create(struct rseq_mempool *pool)
+struct mempool_range *rseq_range_create(struct rseq_mempool *pool, bool with_image)
 {
 	size_t links = (size_t)pool->nr_items * sizeof(uint32_t);
 	struct mempool_range *range = calloc(1, sizeof(*range) + links);
@@ -173,6 +174,7 @@ struct mempool_range *rseq_range_create(struct rseq_mempool *pool)
 	if (!range)
 		return NULL;
 	range->pool = pool;
+	range->with_image = with_image;
 	if (pool->attr.robust) {
 		range->allocated = calloc((pool->nr_items + 63) / 64, sizeof(uint64_t));
 		if (!range->allocated)
@@ -180,7 +182,7 @@ struct mempool_range *rseq_range_create(struct rseq_mempool *pool)
 	}
 	if (map_rows(range))
 		goto no_memory;
-	if (pool->attr.policy == RSEQ_MEMPOOL_POPULATE_COW_INIT && map_initial(range))
+	if (with_image && map_initial(range))
 		goto unmap;
 	poison_all(range);
 	if (call_init(range))
@@ -214,27 +216,17 @@ int rseq_range_destroy(struct mempool_range *range)
 	return -1;
 }
 
-/*
- * Makes all items fresh again, if none is in use: the kernel drops the rows' pages in one go, where
- * to zero each item would mean to look at each row.
- */
-bool rseq_range_reset(struct mempool_range *range)
+/* No item is in use: has all rows show zeros, as new ones do, and gives their memory back. */
+bool rseq_range_drop(struct mempool_range *range)
 {
-	const struct rseq_mempool *pool = range->pool;
 	uint32_t nr_used = range->next_fresh > range->next_zero ? range->next_fresh :
 			range->next_zero;
 	size_t len = range->map_len - (size_t)(range->rows - range->map);
 
-	if (range->nr_free != range->next_fresh || pool->attr.init || pool->attr.poison_set)
-		return false;
 	if (madvise(range->rows, len, MADV_DONTNEED))
 		return false;
 	if (range->initial)
-		memset(range->initial, 0, (size_t)nr_used << pool->item_order);
-	range->next_fresh = 0;
-	range->next_zero = 0;
-	range->nr_free = 0;
-	range->first_free = 0;
+		memset(range->initial, 0, (size_t)nr_used << range->pool->item_order);
 	return true;
 }
 
@@ -285,6 +277,51 @@ void rseq_range_fill(struct mempool_range *range, uint32_t index, bool always,
 		write_copy(copy_of(range, index, row), range->pool->item_len, content, always);
 }
 
+/*
+ * Called with the lock. Makes rows that no CPU wrote to show zeros, for nr free items in a list
+ * from the first one. Returns false if these cannot be relied on to do so.
+ */
+bool rseq_range_show_zeros(struct mempool_range *range, uint32_t first, uint32_t nr)
+{
+	bool wrote = false;
+
+	if (!range->initial)
+		return true;
+	while (nr--) {
+		wrote |= write_zeros(image_of(range, first), range->pool->item_len, false);
+		first = range->next_free[first] - 1;
+	}
+	return !wrote || range->pool->item_len >= page_size() || await_copies(range);
+}
+
+/* Zeroes a part of these rows, a bit for each, but no page of it that shows zeros. */
+void rseq_range_zero(struct mempool_range *range, size_t offset, size_t len, const uint64_t *rows)
+{
+	const size_t page = page_size();
+
+	for (int first = 0; first < range->pool->nr_rows; first += 64)
+		for (uint64_t left = rows[first / 64]; left; left &= left - 1) {
+			char *part = row_of(range, first + __builtin_ctzll(left)) + offset;
+
+			for (size_t done = 0; done < len; done += page)
+				write_zeros(part + done, len - done < page ? len - done : page,
+					    false);
+		}
+}
+
+/* Free copies that show zeros may stay so: a write to them shows as well as over a poison. */
+static void poison_leniently(struct mempool_range *range, uint32_t index,
+		const struct mempool_content *content)
+{
+	const struct mempool_content zeros = { .len = 0 };
+	const size_t len = range->pool->item_len;
+	bool always = rseq_range_show(range, index, false, &zeros);
+
+	for (int row = 0; row < range->pool->nr_rows; row++)
+		if (always || !is_zero(copy_of(range, index, row), len))
+			write_copy(copy_of(range, index, row), len, content, always);
+}
+
 /* Called with the lock. */
 void rseq_range_poison(struct mempool_range *range, uint32_t index)
 {
@@ -292,7 +329,11 @@ void rseq_range_poison(struct mempool_range *range, uint32_t index)
 		.poison = true, .word = range->pool->attr.poison,
 	};
 
-	rseq_range_fill(range, index, rseq_range_show(range, index, false, &content), &content);
+	if (range->pool->lenient)
+		poison_leniently(range, index, &content);
+	else
+		rseq_range_fill(range, index, rseq_range_show(range, index, false, &content),
+				&content);
 }
 
 /* A word of a free item that is not what was written when it was freed, or NULL. */
@@ -303,6 +344,8 @@ const void *rseq_range_find_unpoisoned(struct mempool_range *range, uint32_t ind
 	for (int row = 0; row < pool->nr_rows; row++) {
 		const char *copy = copy_of(range, index, row);
 
+		if (pool->lenient && is_zero(copy, pool->item_len))
+			continue;
 		for (size_t i = 0; i < pool->item_len; i += sizeof(uintptr_t))
 			if (memcmp(copy + i, &pool->attr.poison, sizeof(uintptr_t)))
 				return copy + i;

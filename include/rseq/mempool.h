@@ -6,6 +6,11 @@
  * pointer that allocation returns is that of CPU 0's copy, and rseq_percpu_ptr() leads from there
  * to another. A global pool has one row.
  *
+ * Rows that no CPU wrote to take no memory, and zeros are asked for at no CPU's expense: an item is
+ * zeroed where one was written to since, as far as the kernel tells (/proc/thread-self/pagemap),
+ * many at a time. Else, and for all that robust and poisoned pools allocate and free, each copy is
+ * looked at. Where the kernel has no memory files, initial values are written to each copy, too.
+ *
  * Who may run with whom: allocation from, and freeing into, any pools may run at the same time on
  * any threads. Destroying a pool excludes all else on the same pool, and nothing on other pools.
  * Making a pool or a set, and adding a pool to a set, may run at the same time as anything on
@@ -76,8 +81,9 @@ RSEQ_API void rseq_mempool_attr_destroy(struct rseq_mempool_attr *attr);
 
 /*
  * Call init(priv, addr, len, cpu) for each row of each new range: len bytes at addr are cpu's. What
- * it returns other than 0 ends the creation of the range, which fails with the errno it left. What
- * it writes there is what rseq_mempool_percpu_malloc() hands out.
+ * it returns other than 0 ends the creation of the range, which fails with the errno it left, or
+ * with ENOMEM if it left none. What it writes there is what rseq_mempool_percpu_malloc() hands out
+ * first. It may run with the pool's lock held, and must not use the pool.
  */
 RSEQ_API int rseq_mempool_attr_set_init(struct rseq_mempool_attr *attr,
 		int (*init)(void *priv, void *addr, size_t len, int cpu), void *priv);
@@ -103,7 +109,10 @@ RSEQ_API int rseq_mempool_attr_set_global(struct rseq_mempool_attr *attr, size_t
 RSEQ_API int rseq_mempool_attr_set_max_nr_ranges(struct rseq_mempool_attr *attr,
 		unsigned long max_nr_ranges);
 
-/* Fill free items with this word. Robust pools have one of their own. */
+/*
+ * Fill free items with this word. Robust pools have one of their own, for copies that hold anything
+ * but zeros when they are freed.
+ */
 RSEQ_API int rseq_mempool_attr_set_poison(struct rseq_mempool_attr *attr, uintptr_t poison);
 
 RSEQ_API int rseq_mempool_attr_set_populate_policy(struct rseq_mempool_attr *attr,
@@ -114,8 +123,8 @@ RSEQ_API int rseq_mempool_attr_set_populate_policy(struct rseq_mempool_attr *att
  * A range of memory holds stride / item size items in each row; the first range is made at the
  * first allocation, or here if there is an init callback.
  *
- * Returns: the pool, or NULL with errno EINVAL (item_len is 0 or over the stride), ENOMEM, or what
- * the init callback left.
+ * Returns: the pool, or NULL with errno EINVAL (item_len is 0 or over the stride), ENOMEM (also for
+ * more than an address space, or 2^32 items in a range), or what the init callback left.
  * Context: any thread; not async-signal-safe.
  * Ordering: none.
  * Progress: blocking.
@@ -147,8 +156,8 @@ RSEQ_API int rseq_mempool_get_max_nr_cpus(struct rseq_mempool *pool);
  * those of move_pages(2): MPOL_MF_MOVE or MPOL_MF_MOVE_ALL. Pages that nobody wrote to stay as
  * they are.
  *
- * Returns: 0, or -1 with errno EINVAL (a negative cpu, an address that is not at a page), ENOSYS
- * (no NUMA in this kernel), or what move_pages(2) said.
+ * Returns: 0, or -1 with errno EINVAL (a negative cpu, an address that is not at a page, a length
+ * beyond the last address), ENOSYS (no NUMA in this kernel), or what move_pages(2) said.
  * Context: any thread. Ordering: none. Progress: wait-free.
  */
 RSEQ_API int rseq_mempool_range_init_numa(void *addr, size_t len, int cpu, int numa_flags);
@@ -162,7 +171,8 @@ RSEQ_API int rseq_mempool_range_init_numa(void *addr, size_t len, int cpu, int n
  * in a fork child), or what the init callback left.
  * Context: any thread; not async-signal-safe.
  * Ordering: an item's former user's accesses come before its next user's.
- * Progress: blocking; malloc is wait-free while this CPU has items that were freed on it.
+ * Progress: blocking; malloc is wait-free while this CPU has items that were freed on it, and
+ * zmalloc while it has some left of those that the last one that was not has fetched.
  */
 RSEQ_API void __rseq_percpu *rseq_mempool_percpu_malloc(struct rseq_mempool *pool);
 RSEQ_API void __rseq_percpu *rseq_mempool_percpu_zmalloc(struct rseq_mempool *pool);

@@ -53,7 +53,7 @@ static int init(void)
 		return -1;
 	pool = rseq_mempool_create("abort", ITEM_BYTES, attr);
 	rseq_mempool_attr_destroy(attr);
-	if (!pool || !pool->magazines)
+	if (!pool || !pool->magazines[ITEMS_USED])
 		return -1;
 	for (size_t i = 0; i < NR_ITEMS; i++) {
 		items[i] = (void *)rseq_mempool_percpu_malloc(pool);
@@ -61,13 +61,14 @@ static int init(void)
 			return -1;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(regions); i++)
-		regions[i].base = (char *)pool->magazines + (uintptr_t)regions[i].base;
-	return data_share(pool->magazines, (size_t)data_nr_ids() * sizeof(*pool->magazines));
+		regions[i].base = (char *)pool->magazines[ITEMS_USED] + (uintptr_t)regions[i].base;
+	return data_share(pool->magazines[ITEMS_USED],
+			  (size_t)data_nr_ids() * sizeof(struct mempool_magazine));
 }
 
 static void reset(int id, const struct input *input)
 {
-	struct mempool_magazine *magazine = &pool->magazines[id];
+	struct mempool_magazine *magazine = &pool->magazines[ITEMS_USED][id];
 
 	(void)input;
 	memset(magazine, 0, sizeof(*magazine));
@@ -79,7 +80,7 @@ static void reset(int id, const struct input *input)
 /* What is above the count nobody sees. */
 static void tidy(int id)
 {
-	struct mempool_magazine *magazine = &pool->magazines[id];
+	struct mempool_magazine *magazine = &pool->magazines[ITEMS_USED][id];
 
 	for (intptr_t i = magazine->count; i >= 0 && i < MAGAZINE_ITEMS; i++)
 		magazine->items[i] = 0;
@@ -102,13 +103,13 @@ static void prepare_free(struct call *call, const struct input *input, int id)
 {
 	(void)input;
 	call->item = items[NR_LOADED];
-	call->scratch = &pool->magazines[id].items[NR_LOADED];
+	call->scratch = &pool->magazines[ITEMS_USED][id].items[NR_LOADED];
 	call->scratch_bytes = sizeof(intptr_t);
 }
 
 static int take(struct call *call)
 {
-	struct mempool_magazine *magazine = &pool->magazines[call->id];
+	struct mempool_magazine *magazine = &pool->magazines[ITEMS_USED][call->id];
 
 	call->output = magazine->items[--magazine->count];
 	return 0;
@@ -116,7 +117,7 @@ static int take(struct call *call)
 
 static int put(struct call *call)
 {
-	struct mempool_magazine *magazine = &pool->magazines[call->id];
+	struct mempool_magazine *magazine = &pool->magazines[ITEMS_USED][call->id];
 
 	magazine->items[magazine->count++] = (intptr_t)call->item;
 	return 0;

@@ -23,6 +23,7 @@ cmocka_tests = \
 	tests/unit/test-mempool-robust \
 	tests/unit/test-mempool-steps \
 	tests/unit/test-mempool-unmap \
+	tests/unit/test-mempool-zero \
 	tests/unit/test-no-membarrier \
 	tests/unit/test-ring \
 	tests/unit/test-ring-signal \

@@ -309,6 +309,100 @@ static void test_threads(void **state)
 	stop = false;
 }
 
+/*
+ * Threads move items between the CPUs' free ones and the pool's while the pages of both are copied
+ * for a child: it has no item twice, and zeros where it asks for them.
+ */
+#define NR_MOVED	100
+
+static void *move_items(void *pool)
+{
+	long *items[NR_MOVED];
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		for (int i = 0; i < NR_MOVED; i++) {
+			items[i] = rseq_mempool_percpu_zmalloc(pool);
+			for (int row = 0; row < NR_ROWS; row++)
+				*rseq_percpu_ptr(items[i], row) = -1;
+		}
+		for (int i = 0; i < NR_MOVED; i++)
+			rseq_mempool_percpu_free(items[i]);
+	}
+	return NULL;
+}
+
+static int use_moved(void *pool)
+{
+	long *items[4 * NR_MOVED];
+
+	for (int i = 0; i < 4 * NR_MOVED; i++) {
+		items[i] = i % 4 ? rseq_mempool_percpu_zmalloc(pool) :
+			rseq_mempool_percpu_malloc(pool);
+		for (int row = 0; row < NR_ROWS; row++) {
+			if (i % 4 && *rseq_percpu_ptr(items[i], row))
+				return 1;
+			*rseq_percpu_ptr(items[i], row) = i + 1;
+		}
+	}
+	for (int i = 0; i < 4 * NR_MOVED; i++) {
+		for (int row = 0; row < NR_ROWS; row++)
+			if (*rseq_percpu_ptr(items[i], row) != i + 1)
+				return 2;
+		rseq_mempool_percpu_free(items[i]);
+	}
+	return 0;
+}
+
+static void test_moving_items(void **state)
+{
+	struct rseq_mempool *pool = create(ZERO, ITEM, false);
+	pthread_t threads[NR_THREADS];
+
+	(void)state;
+	if (SUPPORT_SANITIZED) {
+		print_message("a sanitizer's malloc() waits for ever in such a child\n");
+		skip();
+	}
+	for (int i = 0; i < NR_THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, move_items, pool), 0);
+	for (int i = 0; i < 5 * NR_FORKS; i++)
+		assert_int_equal(run_child(use_moved, pool), 0);
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (int i = 0; i < NR_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	stop = false;
+	assert_int_equal(rseq_mempool_destroy(pool), 0);
+}
+
+/* What the CPUs had for themselves is not lost for the child. */
+static int count_all(void *argument)
+{
+	struct used *used = argument;
+	const uintptr_t row = (uintptr_t)used->item & ~((uintptr_t)RSEQ_MEMPOOL_STRIDE - 1);
+	char *item, *first = (char *)row;
+	int nr = 0;
+
+	while ((item = rseq_mempool_percpu_malloc(used->pool)) >= first &&
+	       item < first + RSEQ_MEMPOOL_STRIDE)
+		nr++;
+	return nr == RSEQ_MEMPOOL_STRIDE / ITEM - 1 ? 0 : 1;
+}
+
+static void test_nothing_is_lost(void **state)
+{
+	struct used used = { .pool = create(ZERO, ITEM, false) };
+	void *items[NR_MOVED];
+
+	(void)state;
+	used.item = rseq_mempool_percpu_zmalloc(used.pool);
+	for (int i = 0; i < NR_MOVED; i++)
+		items[i] = rseq_mempool_percpu_malloc(used.pool);
+	for (int i = 0; i < NR_MOVED; i++)
+		rseq_mempool_percpu_free(items[i]);
+	assert_int_equal(run_child(count_all, &used), 0);
+	assert_int_equal(rseq_mempool_destroy(used.pool), 0);
+}
+
 static int run(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +412,8 @@ static int run(void)
 		cmocka_unit_test(test_sets),
 		cmocka_unit_test(test_grandchild),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_moving_items),
+		cmocka_unit_test(test_nothing_is_lost),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Allocating and freeing take as many instructions in a pool of thousands of ranges as in one of a
- * few: exactly as many, counted by single steps of a child.
+ * few, and items of zeros as many for 256 CPUs as for two: exactly as many, counted by single steps
+ * of a child.
  */
 #define _GNU_SOURCE
 
@@ -67,15 +68,39 @@ static int work(size_t nr_ranges)
 	return rseq_mempool_destroy(pool) ? 5 : 0;
 }
 
+/* In the child: takes items of zeros that nobody used before, under the lock. */
+static int take_zeros(size_t nr_cpus)
+{
+	struct rseq_mempool_attr *attr = rseq_mempool_attr_create();
+	struct rseq_mempool *pool;
+	char *items[NR_ITEMS];
+
+	rseq_mempool_attr_set_percpu(attr, 0, (int)nr_cpus);
+	rseq_mempool_attr_set_max_nr_ranges(attr, 1);
+	pool = rseq_mempool_create("steps", 64, attr);
+	if (!rseq_mempool_percpu_zmalloc(pool))
+		return 1;
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		return NO_PTRACE;
+	raise(SIGSTOP);
+	for (size_t i = 0; i < NR_ITEMS; i++)
+		items[i] = rseq_mempool_percpu_zmalloc(pool);
+	raise(SIGSTOP);
+	for (size_t i = 0; i < NR_ITEMS; i++)
+		if (!items[i])
+			return 4;
+	return rseq_mempool_destroy(pool) ? 5 : 0;
+}
+
 /* Steps of the child between its two stops. */
-static unsigned long count_steps(size_t nr_ranges)
+static unsigned long count_steps(int (*work_on)(size_t), size_t nr)
 {
 	unsigned long steps = 0;
 	int status = -1;
 	pid_t child = fork();
 
 	if (!child)
-		_exit(work(nr_ranges));
+		_exit(work_on(nr));
 	assert_int_equal(waitpid(child, &status, 0), child);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NO_PTRACE)
 		skip();
@@ -103,18 +128,34 @@ static void test_steps(void **state)
 	if (emulator && *emulator)
 		skip();
 	stride = (size_t)sysconf(_SC_PAGESIZE);
-	few = count_steps(FEW_RANGES);
-	many = count_steps(MANY_RANGES);
+	few = count_steps(work, FEW_RANGES);
+	many = count_steps(work, MANY_RANGES);
 	print_message("%lu instructions with %d ranges, %lu with %d\n", few, FEW_RANGES, many,
 		      MANY_RANGES);
 	assert_int_equal(few, many);
 	assert_in_range(few, 2 * NR_ITEMS, 2 * NR_ITEMS * 1000);
 }
 
+static void test_zeros(void **state)
+{
+	const char *emulator = getenv("RSEQ_EMULATOR");
+	unsigned long few, many;
+
+	(void)state;
+	if (emulator && *emulator)
+		skip();
+	few = count_steps(take_zeros, 2);
+	many = count_steps(take_zeros, 256);
+	print_message("%lu instructions with 2 CPUs, %lu with 256\n", few, many);
+	assert_int_equal(few, many);
+	assert_in_range(few, NR_ITEMS, NR_ITEMS * 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_zeros),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
