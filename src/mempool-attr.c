@@ -126,11 +126,11 @@ static int node_of_cpu(int cpu)
 
 int rseq_mempool_range_init_numa(void *addr, size_t len, int cpu, int numa_flags)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), nr_pages = (len + page - 1) / page;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), nr_pages = len / page + !!(len % page);
 	void *pages[MOVE_BATCH];
 	int nodes[MOVE_BATCH], status[MOVE_BATCH], node;
 
-	if (!addr || (uintptr_t)addr & (page - 1) || cpu < 0)
+	if (!addr || (uintptr_t)addr & (page - 1) || cpu < 0 || len > SIZE_MAX - (uintptr_t)addr)
 		return invalid();
 	node = node_of_cpu(cpu);
 	for (size_t done = 0; done < nr_pages; ) {

@@ -104,12 +104,19 @@ static int map_rows(struct mempool_range *range)
 static int call_init(struct mempool_range *range)
 {
 	const struct rseq_mempool_attr *attr = &range->pool->attr;
+	int saved_errno = errno;
 
 	if (!attr->init)
 		return 0;
-	for (int row = 0; row < range->pool->nr_rows; row++)
-		if (attr->init(attr->priv, row_of(range, row), attr->row_len, row))
-			return -1;
+	for (int row = 0; row < range->pool->nr_rows; row++) {
+		errno = 0;
+		if (!attr->init(attr->priv, row_of(range, row), attr->row_len, row))
+			continue;
+		if (!errno)
+			errno = ENOMEM;
+		return -1;
+	}
+	errno = saved_errno;
 	return 0;
 }
 

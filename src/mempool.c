@@ -305,6 +305,13 @@ static void set_up(struct rseq_mempool *pool, size_t item_len)
 	pthread_mutex_init(&pool->lock, NULL);
 }
 
+/* Whether a range could be mapped at all, and its items be numbered. */
+static bool fits(const struct rseq_mempool *pool)
+{
+	return pool->attr.stride <= SIZE_MAX / 4 / (size_t)pool->nr_rows &&
+	       pool->attr.row_len >> pool->item_order < UINT32_MAX;
+}
+
 struct rseq_mempool *rseq_mempool_create(const char *name, size_t item_len,
 		const struct rseq_mempool_attr *attr)
 {
@@ -325,9 +332,9 @@ struct rseq_mempool *rseq_mempool_create(const char *name, size_t item_len,
 	pool->attr = *attr;
 	set_up(pool, item_len);
 	pool->name = strdup(name ? name : "");
-	if (!pool->name || rseq_magazines_create(pool) ||
+	if (!pool->name || !fits(pool) || rseq_magazines_create(pool) ||
 	    (attr->init && !rseq_range_add(pool, pool->always_image))) {
-		int error = attr->init && pool->name ? errno : ENOMEM;
+		int error = attr->init && pool->name && fits(pool) ? errno : ENOMEM;
 
 		free_pool(pool);
 		errno = error;

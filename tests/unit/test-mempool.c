@@ -9,6 +9,7 @@
 
 #include <rseq/mempool.h>
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -99,6 +100,34 @@ static void test_bad_arguments(void **state)
 	rseq_mempool_free(NULL);
 	assert_int_equal(rseq_mempool_destroy(NULL), 0);
 	assert_int_equal(rseq_mempool_destroy(pool), 0);
+}
+
+/* What no address space holds, and what wraps around to something small. */
+static void test_huge_arguments(void **state)
+{
+	const struct {
+		size_t stride;
+		int nr_cpus;
+		size_t item_len;
+	} huge[] = {
+		{ (size_t)1 << 62, INT_MAX, ITEM }, { (size_t)1 << 63, 2, ITEM },
+		{ (size_t)1 << 63, 1, ITEM }, { (size_t)1 << 33, INT_MAX, 8 },
+		{ (size_t)1 << 48, 1, 8 }, { (size_t)1 << 35, 1, 8 },
+	};
+	struct rseq_mempool_attr *attr = rseq_mempool_attr_create();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(huge) / sizeof(huge[0]); i++) {
+		assert_int_equal(rseq_mempool_attr_set_percpu(attr, huge[i].stride,
+							      huge[i].nr_cpus), 0);
+		assert_null(rseq_mempool_create("huge", huge[i].item_len, attr));
+		assert_errno(ENOMEM);
+	}
+	assert_null(rseq_mempool_create("huge", SIZE_MAX, attr));
+	assert_errno(EINVAL);
+	assert_int_equal(rseq_mempool_attr_set_percpu(attr, SIZE_MAX, 1), -1);
+	assert_errno(EINVAL);
+	rseq_mempool_attr_destroy(attr);
 }
 
 static void fill_copies(char *item, int value)
@@ -218,11 +247,25 @@ static int refuse_third_row(void *priv, void *addr, size_t len, int cpu)
 	return 0;
 }
 
+static int refuse_silently(void *priv, void *addr, size_t len, int cpu)
+{
+	(void)priv;
+	(void)addr;
+	(void)len;
+	return cpu;
+}
+
 static void test_init_callback(void **state)
 {
 	struct rseq_mempool_attr *attr = rseq_mempool_attr_create();
 
 	(void)state;
+	/* What was in errno before is not the callback's. */
+	assert_int_equal(rseq_mempool_attr_set_percpu(attr, 0, 2), 0);
+	assert_int_equal(rseq_mempool_attr_set_init(attr, refuse_silently, NULL), 0);
+	errno = EXDEV;
+	assert_null(rseq_mempool_create("refused", ITEM, attr));
+	assert_errno(ENOMEM);
 	for (int p = 0; p < 2; p++) {
 		struct rseq_mempool *pool;
 		int calls = 0;
@@ -468,6 +511,10 @@ static void test_numa_helper(void **state)
 	assert_errno(EINVAL);
 	assert_int_equal(rseq_mempool_range_init_numa(NULL, page, 0, 0), -1);
 	assert_errno(EINVAL);
+	assert_int_equal(rseq_mempool_range_init_numa(memory, SIZE_MAX, 0, 0), -1);
+	assert_errno(EINVAL);
+	assert_int_equal(rseq_mempool_range_init_numa(memory, SIZE_MAX - 2 * page, 0, 0), -1);
+	assert_errno(EINVAL);
 	/* Without NUMA in the kernel the call says so, and nothing else. */
 	if (rseq_mempool_range_init_numa(memory, 4 * page, 0, 1 << 1))
 		assert_true(errno == ENOSYS || errno == EPERM || errno == ENODEV);
@@ -481,6 +528,7 @@ static int run(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_bad_attributes),
 		cmocka_unit_test(test_bad_arguments),
+		cmocka_unit_test(test_huge_arguments),
 		cmocka_unit_test(test_contents),
 		cmocka_unit_test(test_items_are_distinct),
 		cmocka_unit_test(test_limit),
