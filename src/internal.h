@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define rseq_hidden	__attribute__((visibility("hidden")))
 #define rseq_static_tls	__attribute__((tls_model("initial-exec")))
@@ -92,6 +93,14 @@ bool rseq_fence_has_membarrier(void) rseq_hidden;
 
 /* cpus.c */
 int rseq_parse_cpu_list(const char *list) rseq_hidden;
+
+/*
+ * fork.c: to be called before a handler of fork() is needed, by any threads; *state is 0 at first.
+ * 0, or -1 with errno ENOMEM: then fork() is not safe, and who called must not go on. (glibc 2.36
+ * has forgotten all handlers then, and takes none any more.)
+ */
+int rseq_watch_fork(pid_t *state, void (*prepare)(void), void (*parent)(void), void (*child)(void))
+	rseq_hidden;
 
 /* thread.c */
 void rseq_thread_init(void) rseq_hidden;

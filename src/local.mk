@@ -36,6 +36,7 @@ src_librseq_la_SOURCES = \
 	src/counter.c \
 	src/cpus.c \
 	src/fence.c \
+	src/fork.c \
 	src/info.c \
 	src/init.c \
 	src/internal.h \

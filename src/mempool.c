@@ -58,11 +58,6 @@ static void after_fork_in_child(void)
 	after_fork();
 }
 
-static void watch_fork(void)
-{
-	pthread_atfork(before_fork, after_fork, after_fork_in_child);
-}
-
 static bool is_allocated(const struct mempool_range *range, uint32_t index)
 {
 	return range->allocated[index / 64] & (uint64_t)1 << index % 64;
@@ -241,9 +236,6 @@ static int order_of(size_t len)
 
 static void link_pool(struct rseq_mempool *pool)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	pthread_once(&once, watch_fork);
 	pthread_mutex_lock(&pools_lock);
 	pool->generation = generation;
 	pool->next = pools;
@@ -318,6 +310,7 @@ struct rseq_mempool *rseq_mempool_create(const char *name, size_t item_len,
 	const struct rseq_mempool_attr defaults = {
 		.stride = RSEQ_MEMPOOL_STRIDE, .row_len = RSEQ_MEMPOOL_STRIDE,
 	};
+	static pid_t watch;
 	struct rseq_mempool *pool;
 
 	if (!attr)
@@ -326,6 +319,8 @@ struct rseq_mempool *rseq_mempool_create(const char *name, size_t item_len,
 		errno = EINVAL;
 		return NULL;
 	}
+	if (rseq_watch_fork(&watch, before_fork, after_fork, after_fork_in_child))
+		return NULL;
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return NULL;

@@ -53,11 +53,6 @@ static void after_fork(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static void watch_fork(void)
-{
-	pthread_atfork(before_fork, after_fork, after_fork);
-}
-
 static pthread_mutex_t *lock_of(const void *object)
 {
 	return &locks[((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15ULL >> 60];
@@ -108,7 +103,7 @@ static struct rseq_mempool *pool_of(int order)
 
 void *rseq_percpu_zalloc(size_t len)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static pid_t watch;
 	struct rseq_mempool *pool;
 	int order = MIN_ORDER;
 
@@ -119,10 +114,9 @@ void *rseq_percpu_zalloc(size_t len)
 		return NULL;
 	}
 	pool = pool_of(order);
-	if (!pool)
-		return NULL;
 	/* After the pools' own handlers, so that fork() takes these locks before theirs. */
-	pthread_once(&once, watch_fork);
+	if (!pool || rseq_watch_fork(&watch, before_fork, after_fork, after_fork))
+		return NULL;
 	return (void *)rseq_mempool_percpu_zmalloc(pool);
 }
 

@@ -27,11 +27,6 @@ static void after_fork_in_child(void)
 	rseq_ring_process++;
 }
 
-static void watch_fork(void)
-{
-	pthread_atfork(NULL, NULL, after_fork_in_child);
-}
-
 struct rseq_ring *rseq_ring_create(size_t bytes_per_cpu, unsigned int flags)
 {
 	return rseq_ring_create_mode(bytes_per_cpu, flags, RSEQ_PERCPU_CPU_ID);
@@ -76,7 +71,7 @@ static struct ring *allocate(size_t bytes, unsigned int flags)
 struct rseq_ring *rseq_ring_create_mode(size_t bytes_per_cpu, unsigned int flags,
 		enum rseq_percpu_mode mode)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	static pid_t watch;
 	int saved_errno = errno;
 	struct ring *ring;
 
@@ -85,6 +80,8 @@ struct rseq_ring *rseq_ring_create_mode(size_t bytes_per_cpu, unsigned int flags
 		errno = EINVAL;
 		return NULL;
 	}
+	if (rseq_watch_fork(&watch, NULL, NULL, after_fork_in_child))
+		return NULL;
 	ring = allocate(bytes_per_cpu, flags);
 	if (!ring)
 		return NULL;
@@ -95,7 +92,6 @@ struct rseq_ring *rseq_ring_create_mode(size_t bytes_per_cpu, unsigned int flags
 		goto error;
 	if (map_data(ring))
 		goto error_rows;
-	pthread_once(&once, watch_fork);
 	errno = saved_errno;
 	return &ring->shown;
 error_rows:

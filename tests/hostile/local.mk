@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+# Hostile surroundings: filters, limits, signals, processes and threads that make trouble. A test is
+# tests/hostile/test-NAME.c, and runs with rseq of libc, of the library, and of nobody.
+
+hostile_tests = \
+	tests/hostile/test-no-memory
+check_PROGRAMS += $(hostile_tests)
+TESTS += $(hostile_tests)
+
+hostile_common = tests/hostile/works.c tests/hostile/works.h
+
+tests_hostile_test_no_memory_SOURCES = tests/hostile/test-no-memory.c $(hostile_common)
+tests_hostile_test_no_memory_LDADD = src/librseq.la
