@@ -3,11 +3,20 @@
 # tests/hostile/test-NAME.c, and runs with rseq of libc, of the library, and of nobody.
 
 hostile_tests = \
-	tests/hostile/test-no-memory
+	tests/hostile/test-filter \
+	tests/hostile/test-limit \
+	tests/hostile/test-no-memory \
+	tests/hostile/test-threads
 check_PROGRAMS += $(hostile_tests)
 TESTS += $(hostile_tests)
 
 hostile_common = tests/hostile/works.c tests/hostile/works.h
 
+tests_hostile_test_filter_SOURCES = tests/hostile/test-filter.c $(hostile_common)
+tests_hostile_test_filter_LDADD = src/librseq.la
+tests_hostile_test_limit_SOURCES = tests/hostile/test-limit.c $(hostile_common)
+tests_hostile_test_limit_LDADD = src/librseq.la
 tests_hostile_test_no_memory_SOURCES = tests/hostile/test-no-memory.c $(hostile_common)
 tests_hostile_test_no_memory_LDADD = src/librseq.la
+tests_hostile_test_threads_SOURCES = tests/hostile/test-threads.c $(hostile_common)
+tests_hostile_test_threads_LDADD = src/librseq.la
