@@ -18,52 +18,83 @@
 /* Bytes of a CPU mask that holds them. */
 #define MASK_BYTES	(MOST_CPUS / 8)
 
-/*
- * The greatest number in a list as "0-3,8-11", plus one; 0 for what is no such list. The list may
- * end with a newline.
- */
-int rseq_parse_cpu_list(const char *list)
+/* A list under way. Numbers are negative where there is none. */
+struct list {
+	int first;			/* of a range */
+	int number;
+	int greatest;
+	int asked;
+	bool found;			/* the one that was asked for */
+	bool ended;			/* by a newline */
+};
+
+static bool end_range(struct list *list)
 {
-	int last = -1;
+	if (list->number < 0 || list->number < list->first)
+		return false;
+	if (list->first < 0)
+		list->first = list->number;
+	if (list->asked >= list->first && list->asked <= list->number)
+		list->found = true;
+	if (list->number > list->greatest)
+		list->greatest = list->number;
+	list->first = list->number = -1;
+	return true;
+}
+
+/* Returns false if it is no list. */
+static bool go_on(struct list *list, char c)
+{
+	if (list->ended)
+		return false;
+	if (c >= '0' && c <= '9') {
+		list->number = (list->number < 0 ? 0 : list->number * 10) + (c - '0');
+		return list->number < MOST_CPUS;
+	}
+	if (c == '-') {
+		if (list->number < 0 || list->first >= 0)
+			return false;
+		list->first = list->number;
+		list->number = -1;
+		return true;
+	}
+	list->ended = c == '\n';
+	return (c == ',' || list->ended) && end_range(list);
+}
+
+/* Piece by piece: a signal handler may have little stack. */
+int rseq_read_cpu_list(int file, int cpu, bool *found)
+{
+	struct list list = { .first = -1, .number = -1, .greatest = -1, .asked = cpu };
+	char piece[128];
+	ssize_t length;
 
 	for (;;) {
-		int number = 0;
-
-		if (*list < '0' || *list > '9')
-			return 0;
-		while (*list >= '0' && *list <= '9') {
-			if (number >= MOST_CPUS)
+		do
+			length = read(file, piece, sizeof(piece));
+		while (length < 0 && errno == EINTR);
+		if (length <= 0)
+			break;
+		for (ssize_t i = 0; i < length; i++)
+			if (!go_on(&list, piece[i]))
 				return 0;
-			number = number * 10 + (*list++ - '0');
-		}
-		if (number >= MOST_CPUS)
-			return 0;
-		if (number > last)
-			last = number;
-		if (*list == '\0' || (*list == '\n' && list[1] == '\0'))
-			return last + 1;
-		if (*list != '-' && *list != ',')
-			return 0;
-		list++;
 	}
+	if (length < 0 || (!list.ended && !end_range(&list)))
+		return 0;
+	if (found)
+		*found = list.found;
+	return list.greatest + 1;
 }
 
 static int read_possible(void)
 {
-	char list[4096];
-	ssize_t length;
-	int file = open(POSSIBLE_CPUS, O_RDONLY | O_CLOEXEC);
+	int file = open(POSSIBLE_CPUS, O_RDONLY | O_CLOEXEC), nr_cpus;
 
 	if (file < 0)
 		return 0;
-	do
-		length = read(file, list, sizeof(list) - 1);
-	while (length < 0 && errno == EINTR);
+	nr_cpus = rseq_read_cpu_list(file, -1, NULL);
 	close(file);
-	if (length <= 0)
-		return 0;
-	list[length] = '\0';
-	return rseq_parse_cpu_list(list);
+	return nr_cpus;
 }
 
 /*

@@ -12,8 +12,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -65,77 +63,47 @@ struct cpu_mask {
 	uint64_t words[MASK_WORDS];
 };
 
-static bool contains(const struct cpu_mask *mask, int cpu)
-{
-	return mask->words[cpu / 64] & (uint64_t)1 << cpu % 64;
-}
-
 static int set_affinity(const struct cpu_mask *mask, size_t len)
 {
 	return (int)syscall(SYS_sched_setaffinity, 0, len, mask->words);
 }
 
-/* Reads a list of CPUs as sysfs writes it: 0-3,8. */
-static int read_mask(const char *path, struct cpu_mask *mask)
+/* For all that one can tell. */
+static bool is_online(int cpu)
 {
-	char text[4096], *at = text;
-	int file = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = file < 0 ? -1 : read(file, text, sizeof(text) - 1);
+	int file = open("/sys/devices/system/cpu/online", O_RDONLY | O_CLOEXEC);
+	bool found = true;
 
-	if (file >= 0)
-		close(file);
-	if (len <= 0 || len == sizeof(text) - 1)
-		return -1;
-	text[len] = '\0';
-	memset(mask, 0, sizeof(*mask));
-	while (*at >= '0' && *at <= '9') {
-		unsigned long first = strtoul(at, &at, 10), last = first;
-
-		if (*at == '-')
-			last = strtoul(at + 1, &at, 10);
-		if (last >= MAX_CPUS)
-			return -1;
-		for (unsigned long cpu = first; cpu <= last; cpu++)
-			mask->words[cpu / 64] |= (uint64_t)1 << cpu % 64;
-		if (*at == ',')
-			at++;
-	}
-	return 0;
+	if (file < 0)
+		return true;
+	rseq_read_cpu_list(file, cpu, &found);
+	close(file);
+	return found;
 }
 
-/* A CPU that refuses the visit may have gone offline meanwhile. */
-static int visit(int cpu, size_t len)
-{
-	struct cpu_mask one = { { 0 } }, online;
-
-	one.words[cpu / 64] = (uint64_t)1 << cpu % 64;
-	if (!set_affinity(&one, len))
-		return 0;
-	if (!read_mask("/sys/devices/system/cpu/online", &online) && !contains(&online, cpu))
-		return 0;
-	return -1;
-}
-
-/* cpu is negative for all. */
+/* cpu is negative for all. Those that refuse the visit may be offline. */
 static int visit_cpus(int cpu)
 {
-	struct cpu_mask before, online;
+	struct cpu_mask before, one = { { 0 } };
 	long len = syscall(SYS_sched_getaffinity, 0, sizeof(before), before.words);
 	int first = cpu < 0 ? 0 : cpu, last = cpu < 0 ? rseq_get_max_nr_cpus() - 1 : cpu;
 	int result = 0;
 
 	if (len < 0)
 		return -1;
-	if (read_mask("/sys/devices/system/cpu/online", &online))
-		memset(&online, 0xff, sizeof(online));
-	for (cpu = first; cpu <= last && !result; cpu++)
-		if (contains(&online, cpu))
-			result = visit(cpu, (size_t)len);
+	for (cpu = first; cpu <= last && !result; cpu++) {
+		one.words[cpu / 64] = (uint64_t)1 << cpu % 64;
+		if (set_affinity(&one, (size_t)len) && is_online(cpu))
+			result = -1;
+		one.words[cpu / 64] = 0;
+	}
 	if (set_affinity(&before, (size_t)len))
 		return -1;
 	return result;
 }
 
+/* Not inlined: the masks are stack that a signal handler may not have, and fences rarely need. */
+__attribute__((noinline))
 static int visit_with_signals_blocked(int cpu)
 {
 	sigset_t all, before;

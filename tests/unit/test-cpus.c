@@ -20,6 +20,32 @@
 /* What a child answers that cannot put a list of its own in place. */
 #define NO_NAMESPACE	-2
 
+/* What the library makes of a list, which it reads bit by bit. */
+static int parse(const char *list)
+{
+	int ends[2], result;
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], list, strlen(list)), strlen(list));
+	close(ends[1]);
+	result = rseq_read_cpu_list(ends[0], -1, NULL);
+	close(ends[0]);
+	return result;
+}
+
+static bool contains(const char *list, int cpu)
+{
+	bool found = false;
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(write(ends[1], list, strlen(list)), strlen(list));
+	close(ends[1]);
+	assert_true(rseq_read_cpu_list(ends[0], cpu, &found) > 0);
+	close(ends[0]);
+	return found;
+}
+
 static void test_lists(void **state)
 {
 	static const struct {
@@ -37,12 +63,20 @@ static void test_lists(void **state)
 		{ "4,0-1", 5 },
 		{ "000-007", 8 },
 	};
+	char long_list[4096] = "0";
 
 	(void)state;
+	for (int cpu = 2; cpu < 1000; cpu += 2)
+		sprintf(long_list + strlen(long_list), ",%d", cpu);
+	assert_int_equal(parse(long_list), 999);
+	for (int cpu = 0; cpu < 1000; cpu += 37)
+		assert_true(contains(long_list, cpu) == !(cpu % 2));
+	for (int cpu = 0; cpu < 14; cpu++)
+		assert_true(contains("0-3,8-11\n", cpu) == (cpu < 4 || (cpu > 7 && cpu < 12)));
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		if (rseq_parse_cpu_list(cases[i].list) != cases[i].expected)
+		if (parse(cases[i].list) != cases[i].expected)
 			fail_msg("\"%s\" is %d", cases[i].list,
-				 rseq_parse_cpu_list(cases[i].list));
+				 parse(cases[i].list));
 }
 
 static void test_no_lists(void **state)
@@ -51,12 +85,13 @@ static void test_no_lists(void **state)
 		"", "\n", " ", "0 ", " 0", "-1", "0-", "0,", ",0", "0,,1", "0--1", "0-,1", "a",
 		"0-3\n\n", "0-3\n4", "0x3", "all", "0-3;4", "8192", "0-8192",
 		"99999999999999999999", "0-99999999999999999999", "+1", "0.5",
+		"0-1-2", "3-1",
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		if (rseq_parse_cpu_list(cases[i]))
-			fail_msg("\"%s\" is %d", cases[i], rseq_parse_cpu_list(cases[i]));
+		if (parse(cases[i]))
+			fail_msg("\"%s\" is %d", cases[i], parse(cases[i]));
 }
 
 /* In a child: the answer where the file is the one given, or NO_NAMESPACE. */
@@ -145,7 +180,7 @@ static void test_answer(void **state)
 	if (file >= 0) {
 		assert_true(read(file, list, sizeof(list) - 1) > 0);
 		close(file);
-		assert_int_equal(answer, rseq_parse_cpu_list(list));
+		assert_int_equal(answer, parse(list));
 	}
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(rseq_get_max_nr_cpus(), answer);
