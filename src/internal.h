@@ -92,8 +92,8 @@ void rseq_vector_init(void) rseq_hidden;
 bool rseq_fence_has_membarrier(void) rseq_hidden;
 
 /*
- * cpus.c: reads a list as "0-3,8-11", which may end with a newline. Returns its greatest number plus
- * one, 0 for what is no such list; says in *found, unless that is NULL, whether cpu is in it.
+ * cpus.c: reads a list as "0-3,8-11", which may end with a newline. Returns its greatest number
+ * plus one, 0 for what is no such list; says in *found, unless that is NULL, whether cpu is in it.
  */
 int rseq_read_cpu_list(int file, int cpu, bool *found) rseq_hidden;
 

@@ -18,6 +18,9 @@
 
 #include <pthread.h>
 
+/* For what may be suspended in one thread and resumed in another: see the guide. */
+#define not_inlined	__attribute__((noinline))
+
 #define NR_TOKENS	128
 #define CAPACITY	16
 #define MAX_RECORDS	(1U << 20)
@@ -201,41 +204,58 @@ static void free_token(struct token *token)
 		check(move_token(token, HELD, FREE));
 }
 
-/* Returns a token that comes back, if any does. */
-static struct token *through_list(struct works *works, struct token *token)
+not_inlined static void push_to_list(struct works *works, struct token *token)
 {
-	struct rseq_list_node *node;
+	check(move_token(token, HELD, IN_LIST));
+	rseq_list_push(works->list, &token->node);
+}
 
-	if (token) {
-		check(move_token(token, HELD, IN_LIST));
-		rseq_list_push(works->list, &token->node);
-	}
-	pause_here();
-	node = rseq_list_pop(works->list);
-	token = (struct token *)node;
+not_inlined static struct token *pop_from_list(struct works *works)
+{
+	struct token *token = (struct token *)rseq_list_pop(works->list);
+
 	if (token)
 		check(move_token(token, IN_LIST, HELD));
 	return token;
 }
 
-static struct token *through_stack(struct works *works, struct token *token)
+/* Returns a token that comes back, if any does. */
+static struct token *through_list(struct works *works, struct token *token)
 {
-	if (token) {
-		check(move_token(token, HELD, IN_STACK));
-		if (rseq_stack_push(works->stack, token)) {
-			check(errno == ENOSPC);
-			check(move_token(token, IN_STACK, HELD));
-			free_token(token);
-		}
-	}
+	if (token)
+		push_to_list(works, token);
 	pause_here();
-	token = rseq_stack_pop(works->stack);
+	return pop_from_list(works);
+}
+
+not_inlined static void push_to_stack(struct works *works, struct token *token)
+{
+	check(move_token(token, HELD, IN_STACK));
+	if (rseq_stack_push(works->stack, token)) {
+		check(errno == ENOSPC);
+		check(move_token(token, IN_STACK, HELD));
+		free_token(token);
+	}
+}
+
+not_inlined static struct token *pop_from_stack(struct works *works)
+{
+	struct token *token = rseq_stack_pop(works->stack);
+
 	if (token)
 		check(move_token(token, IN_STACK, HELD));
 	return token;
 }
 
-static void write_record(struct works *works)
+static struct token *through_stack(struct works *works, struct token *token)
+{
+	if (token)
+		push_to_stack(works, token);
+	pause_here();
+	return pop_from_stack(works);
+}
+
+not_inlined static void write_record(struct works *works)
 {
 	uintptr_t record = add(&works->writes.begun);
 
@@ -246,10 +266,20 @@ static void write_record(struct works *works)
 	add(&works->writes.done);
 }
 
+not_inlined static int take_lock(struct works *works, bool may_wait)
+{
+	return may_wait ? rseq_lock_acquire(works->lock) : rseq_lock_try_acquire(works->lock);
+}
+
+not_inlined static int release_lock(struct works *works, int cpu)
+{
+	return rseq_lock_release(works->lock, cpu);
+}
+
 /* There may be nobody any more who would release it. */
 static void lock_and_count(struct works *works, bool may_wait)
 {
-	int cpu = may_wait ? rseq_lock_acquire(works->lock) : rseq_lock_try_acquire(works->lock);
+	int cpu = take_lock(works, may_wait);
 
 	if (cpu < 0) {
 		check((!may_wait && errno == EBUSY) || (works_without_fence && errno == ENOSYS));
@@ -259,9 +289,18 @@ static void lock_and_count(struct works *works, bool may_wait)
 	add(&works->locks.begun);
 	works->locked[cpu]++;
 	add(&works->locks.done);
-	if (may_wait)
-		pause_here();
-	check(!rseq_lock_release(works->lock, cpu));
+	pause_here();
+	check(!release_lock(works, cpu));
+}
+
+not_inlined static void *take_object(struct works *works)
+{
+	return rseq_cache_alloc(works->cache);
+}
+
+not_inlined static int give_object(struct works *works, void *object)
+{
+	return rseq_cache_free(works->cache, object);
 }
 
 /* An object that two have at a time does not keep what was written to it. */
@@ -269,14 +308,14 @@ static void use_object(struct works *works)
 {
 	uintptr_t *object, mark = add(&works->objects.begun);
 
-	object = rseq_cache_alloc(works->cache);
+	object = take_object(works);
 	check(object);
 	for (int i = 0; object && i < OBJECT_WORDS; i++)
 		RSEQ_WRITE_ONCE(object[i], mark);
 	pause_here();
 	for (int i = 0; object && i < OBJECT_WORDS; i++)
 		check(RSEQ_READ_ONCE(object[i]) == mark);
-	check(!rseq_cache_free(works->cache, object));
+	check(!give_object(works, object));
 	add(&works->objects.done);
 }
 
@@ -295,15 +334,25 @@ static void use_item(struct works *works)
 	add(&works->items.done);
 }
 
+not_inlined static void count_and_get(struct works *works)
+{
+	rseq_counter_add(works->counter, STEP);
+	rseq_refcount_get(works->ref);
+}
+
+not_inlined static void put(struct works *works)
+{
+	rseq_refcount_put(works->ref);
+}
+
 static void count_and_refer(struct works *works)
 {
 	add(&works->adds.begun);
-	rseq_counter_add(works->counter, STEP);
+	count_and_get(works);
 	add(&works->adds.done);
 	add(&works->gets.begun);
-	rseq_refcount_get(works->ref);
 	pause_here();
-	rseq_refcount_put(works->ref);
+	put(works);
 	add(&works->gets.done);
 }
 
