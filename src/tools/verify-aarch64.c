@@ -120,6 +120,9 @@ static bool decode_branch(uint32_t word, struct insn *insn)
 		insn->target = pc_relative(insn, word, 18, 5);
 		insn->condition = CONDITION_OTHER;
 		insn->reads = register_bit(RD(word), false);
+		insn->destination = RD(word);
+		insn->constant = UINT64_C(1) << (BIT(word, 31) << 5 | FIELD(word, 23, 19));
+		insn->flags |= INSN_TESTS_BITS | (BIT(word, 24) ? 0 : INSN_IF_CLEAR);
 	} else if (MATCHES(word, 0xfe000000, 0xd6000000)) {
 		insn->flags |= FIELD(word, 22, 21) == 2 ? INSN_RETURN : INSN_INDIRECT;
 		if (FIELD(word, 22, 21) == 1)
@@ -321,6 +324,8 @@ static bool decode_single(uint32_t word, struct insn *insn)
 	} else if (form == 2) {
 		insn->memory.index = RM(word) == 31 ? REGISTER_NONE : RM(word);
 		insn->memory.scale = (uint8_t)(FIELD(word, 15, 12) << 3 | shift);
+		if (FIELD(word, 15, 13) == 3)		/* not a part of the index */
+			insn->memory.factor = (uint8_t)(1 << (BIT(word, 12) ? shift : 0));
 		insn->reads |= register_bit(RM(word), false);
 	} else {
 		write_back(insn, word);			/* ldraa, ldrab: any form of them */

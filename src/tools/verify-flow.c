@@ -17,6 +17,11 @@
 #define OFFSET_MM_CID	(24 - 8)
 #define ID_SIZE		4
 
+/* Numbers of the fields where they are chosen by these. */
+#define FIELD_CPU_ID	1
+#define FIELD_NODE_ID	5
+#define FIELD_MM_CID	6
+
 #define MAX_OPERANDS	64
 
 /* What the processor's flags, or a tested register, were computed from. */
@@ -42,9 +47,10 @@ enum truth {
 	ID_READ		= 1 << 0,	/* the id was loaded inside the section */
 	ID_EQUAL	= 1 << 1,	/* it equals what it was compared with */
 	ID_TESTED	= 1 << 2,	/* a branch on it was passed */
-	REGISTERED	= 1 << 3,	/* a branch on cpu_id was passed */
+	REGISTERED	= 1 << 3,	/* a branch on cpu_id was passed, or the id is cpu_id */
 	AREA_KEPT	= 1 << 4,	/* the area's address registers are as when it was armed */
 	FLAGS_CPU_ID	= 1 << 5,	/* the processor's flags were computed from cpu_id */
+	FLAGS_CHOICE	= 1 << 6,	/* ... tell whether the field that was chosen is cpu_id */
 };
 
 struct facts {
@@ -61,13 +67,15 @@ struct flow {
 	bool any_id;
 	bool other_base;		/* the id is read through another register than arming's */
 	struct memory_operand id_operand;	/* then: how */
+	uint8_t choice;			/* the register that has the number of the id's field */
 	struct memory_operand operands[MAX_OPERANDS];	/* distinct ones */
 	size_t nr_operands;
 };
 
 /*
  * A field of the area whose offset is in a register, so that one section serves cpu_id and mm_cid.
- * It may be either, so that cpu_id alone, read beside it, tells whether the thread is registered.
+ * It may be either, so that cpu_id alone, read beside it, tells whether the thread is registered;
+ * but where the register was found to hold the number of cpu_id, the field does.
  */
 static bool reads_chosen_id(const struct memory_operand *memory, const struct memory_operand *area)
 {
@@ -99,6 +107,18 @@ static bool reads_id(const struct flow *flow, const struct insn *insn, const str
 	return (facts->sets[SET_TRUTHS] & AREA_KEPT) && reads_area_id(flow->section, insn);
 }
 
+/*
+ * Whether the flags, or a branch, tell if the register that chooses a field holds a number of those
+ * that are 0 in an unregistered thread: some of their bits in common, and none of cpu_id's.
+ */
+static bool tests_choice(const struct flow *flow, const struct insn *insn)
+{
+	uint64_t bits = insn->constant;
+
+	return (insn->flags & INSN_TESTS_BITS) && insn->destination == flow->choice &&
+		(bits & FIELD_MM_CID) && (bits & FIELD_NODE_ID) && !(bits & FIELD_CPU_ID);
+}
+
 /* Of an instruction that reads the id. Which one another base leads to is not known. */
 static bool reads_cpu_id(const struct flow *flow, const struct insn *insn)
 {
@@ -117,10 +137,16 @@ static void find_id(struct flow *flow)
 	const struct insn *insn;
 	size_t i;
 
-	for (i = 0; i < flow->section->nr_insns && !flow->any_id; i++) {
+	flow->choice = REGISTER_NONE;
+	for (i = 0; i < flow->section->nr_insns; i++) {
 		insn = &flow->section->insns[i];
-		flow->any_id = (insn->flags & INSN_LOAD) && insn->memory.size == ID_SIZE &&
-			reads_area_id(flow->section, insn);
+		if (!(insn->flags & INSN_LOAD) || insn->memory.size != ID_SIZE ||
+		    !reads_area_id(flow->section, insn))
+			continue;
+		flow->any_id = true;
+		if (insn->memory.index != flow->section->area.index &&
+		    insn->memory.factor == ID_SIZE)
+			flow->choice = insn->memory.index;
 	}
 	for (i = 0; i < flow->section->nr_insns && !flow->any_id && flow->section->armed; i++) {
 		insn = &flow->section->insns[i];
@@ -170,6 +196,8 @@ static void pass_memory(struct flow *flow, const struct insn *insn, struct facts
 	facts->stored &= ~lost;
 	if (insn->writes & address_registers(&flow->section->area))
 		facts->sets[SET_TRUTHS] &= ~(uint64_t)AREA_KEPT;
+	if (insn->writes & REGISTER_BIT(flow->choice))
+		facts->sets[SET_TRUTHS] &= ~(uint64_t)(REGISTERED | FLAGS_CHOICE);
 }
 
 static void put(struct facts *facts, enum set set, uint64_t bits, bool in)
@@ -201,10 +229,27 @@ static void pass(struct flow *flow, const struct insn *insn, struct facts *facts
 	if (!(insn->flags & INSN_SETS_FLAGS))
 		return;
 	put(facts, SET_TRUTHS, FLAGS_CPU_ID, cpu_id || (kept && flags_cpu_id));
+	put(facts, SET_TRUTHS, FLAGS_CHOICE, tests_choice(flow, insn));
 	facts->flags = kept ? ORIGIN_ID : !id ? ORIGIN_OTHER : difference ? ORIGIN_DIFFERENCE :
 		ORIGIN_ID;
 	if (insn->flags & INSN_FLAGS_UNDEFINED)
 		facts->flags = ORIGIN_OTHER;
+}
+
+/* Where the field is chosen: on one way from here it is cpu_id. */
+static void learn_choice(const struct flow *flow, const struct insn *insn, struct facts *taken,
+		struct facts *next)
+{
+	if (!(insn->flags & INSN_TESTS_FLAGS)) {
+		if (tests_choice(flow, insn))
+			put(insn->flags & INSN_IF_CLEAR ? taken : next, SET_TRUTHS, REGISTERED,
+			    true);
+	} else if (taken->sets[SET_TRUTHS] & FLAGS_CHOICE) {
+		if (insn->condition == CONDITION_EQUAL)
+			put(taken, SET_TRUTHS, REGISTERED, true);
+		else if (insn->condition == CONDITION_NOT_EQUAL)
+			put(next, SET_TRUTHS, REGISTERED, true);
+	}
 }
 
 /* A conditional branch tells something of what it tests: facts of the taken and the other way. */
@@ -277,8 +322,10 @@ static bool follow(struct flow *flow, size_t index)
 	pass(flow, insn, &next);
 	if (branches) {
 		taken = next;
-		if (insn->condition != CONDITION_ALWAYS)
+		if (insn->condition != CONDITION_ALWAYS) {
 			learn(insn, &taken, &next);
+			learn_choice(flow, insn, &taken, &next);
+		}
 		changed = meet_at(flow, insn->target, &taken);
 	}
 	if ((branches && insn->condition == CONDITION_ALWAYS) || (insn->flags & INSN_RETURN) ||

@@ -47,6 +47,9 @@ enum insn_flag {
 	INSN_SETS_CONSTANT	= 1 << 15,	/* destination = constant */
 	INSN_ADDS_CONSTANT	= 1 << 16,	/* destination = source + constant */
 	INSN_STORES_CONSTANT	= 1 << 17,	/* memory = constant */
+	INSN_TESTS_BITS		= 1 << 19,	/* flags, or its branch, tell whether destination,
+						   which it leaves alone, has a bit of constant */
+	INSN_IF_CLEAR		= 1 << 20,	/* ... and its branch is taken if not */
 };
 
 enum condition {
@@ -60,6 +63,7 @@ enum condition {
 struct memory_operand {
 	uint8_t segment, base, index;
 	uint8_t scale;			/* any code; equal codes mean equal scaling */
+	uint8_t factor;			/* that the index is multiplied by, or 0: not known */
 	uint8_t size;			/* bytes; 0 where it is not fixed */
 	int64_t displacement;
 };

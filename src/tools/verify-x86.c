@@ -104,6 +104,7 @@ static void read_memory_operand(const cs_insn *decoded, const cs_x86_op *operand
 	memory->base = register_number(operand->mem.base);
 	memory->index = register_number(operand->mem.index);
 	memory->scale = memory->index == REGISTER_NONE ? 0 : (uint8_t)operand->mem.scale;
+	memory->factor = memory->scale;
 	memory->segment = REGISTER_NONE;
 	if (operand->mem.segment == X86_REG_FS || operand->mem.segment == X86_REG_GS)
 		memory->segment = SEGMENT_CODE(operand->mem.segment);
@@ -235,6 +236,11 @@ static bool second_is_zero(const cs_x86 *x86)
 	return x86->op_count == 2 && x86->operands[1].type == X86_OP_IMM && !x86->operands[1].imm;
 }
 
+static bool is_second_byte(x86_reg reg)
+{
+	return reg == X86_REG_AH || reg == X86_REG_BH || reg == X86_REG_CH || reg == X86_REG_DH;
+}
+
 static void find_meaning(const cs_insn *decoded, struct insn *insn)
 {
 	switch (decoded->id) {
@@ -246,6 +252,12 @@ static void find_meaning(const cs_insn *decoded, struct insn *insn)
 	case X86_INS_CMP:
 		if (!second_is_zero(&decoded->detail->x86))
 			insn->flags |= INSN_DIFFERENCE;
+		break;
+	case X86_INS_TEST:
+		/* Of the second byte of a register: not the bits that constant has. */
+		if (insn->destination != REGISTER_NONE && insn->source == REGISTER_NONE &&
+		    !is_second_byte(decoded->detail->x86.operands[0].reg))
+			insn->flags |= INSN_TESTS_BITS;
 		break;
 	}
 	if (in_group(decoded, X86_GRP_RET) || in_group(decoded, X86_GRP_IRET))

@@ -22,6 +22,9 @@
 # define CHECK_OUTSIDE	cmpl %edx, %eax; jne .Lleave
 # define INDEX		movslq AREA(4), %rax; leaq (%r8, %rax, 8), %rdi
 # define INDEX_SCALED	imull $64, AREA(4), %eax; leaq (%r8, %rax), %rdi
+# define SKIP_UNLESS(bit)	testb $1 << bit, %r9b; jz .Lsure; CHECK_REGISTERED; .Lsure:
+# define SKIP_IF(bit)	testb $1 << bit, %r9b; jnz .Lsure; CHECK_REGISTERED; .Lsure:
+# define CHOSEN		imull $64, %fs:(%rcx, %r9, 4), %eax; leaq (%r8, %rax), %rdi
 # define LIMIT_SIGN	js .Lleave
 # define LIMIT		testl %eax, %eax; js .Lleave
 # define LOAD_HEAD	movq HEAD, %r10; testq %r10, %r10; jz .Lleave
@@ -63,6 +66,9 @@
 # define CHECK_ELSEWHERE	ldr w17, [x4, #4]; sub w17, w17, w2; cbnz w17, .Lleave
 # define CHECK_OUTSIDE	cmp w5, w2; b.ne .Lleave
 # define INDEX		ldrsw x16, AREA(4); add x0, x6, x16, lsl #3
+# define SKIP_UNLESS(bit)	tbz x7, bit, .Lsure; CHECK_REGISTERED; .Lsure:
+# define SKIP_IF(bit)	tbnz x7, bit, .Lsure; CHECK_REGISTERED; .Lsure:
+# define CHOSEN		ldr w16, [x3, x7, lsl #2]; add x0, x6, x16, lsl #3
 # define LIMIT		tbnz w16, #31, .Lleave
 # define LOAD_HEAD	ldr x10, HEAD; cbz x10, .Lleave
 # define TAKE_OLD_HEAD	mov x10, x9

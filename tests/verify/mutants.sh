@@ -104,6 +104,12 @@ all_mutants() {
 	mutant none -p strict 'CHECK=CHECK_REGISTERED; CHECK_FIELD(24)'
 	mutant unregistered-cid -p strict \
 		'CHECK=JUMP_IF(.Lx); CHECK_REGISTERED; .Lx: CHECK_FIELD(24)'
+	mutant none -p strict 'CHECK=SKIP_UNLESS(2); CHOSEN; LIMIT'
+	mutant unregistered-cid -p strict 'CHECK=CHOSEN; LIMIT'
+	mutant unregistered-cid -p strict 'CHECK=SKIP_UNLESS(0); CHOSEN; LIMIT'
+	mutant unregistered-cid -p strict 'CHECK=SKIP_UNLESS(1); CHOSEN; LIMIT'
+	mutant unregistered-cid -p strict 'CHECK=SKIP_IF(2); CHOSEN; LIMIT'
+	mutant unchecked-index -p strict 'CHECK=SKIP_UNLESS(2); CHOSEN'
 	mutant store-before-check CHECK=NOTHING 'NEXT=LOAD_NEXT; CHECK_FIELD(4)'
 	mutant store-before-check 'CHECK=JUMP_IF(.Lmiddle); CHECK_FIELD(4)'
 	mutant unguarded-commit CHECK=CHECK_INVERTED
