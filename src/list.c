@@ -12,11 +12,10 @@
 #include <rseq/list.h>
 
 #include <errno.h>
-#include <stdlib.h>
 
 static struct rseq_list_row *row_of(const struct rseq_list *list, int row)
 {
-	return rseq_percpu_row(list->rows.first, row);
+	return rseq_percpu_row(rseq_rows_of(list).first, row);
 }
 
 /* The second row of a CPU. */
@@ -32,18 +31,12 @@ struct rseq_list *rseq_list_create(void)
 
 struct rseq_list *rseq_list_create_mode(enum rseq_percpu_mode mode)
 {
-	struct rseq_list *list = calloc(1, sizeof(*list));
+	struct rseq_rows rows;
 
-	if (!list)
+	if (rseq_percpu_set_id(&rows.id, mode))
 		return NULL;
-	if (rseq_percpu_set_id(&list->rows.id, mode))
-		goto error;
-	list->rows.first = rseq_percpu_zalloc(sizeof(struct rseq_list_row));
-	if (list->rows.first)
-		return list;
-error:
-	free(list);
-	return NULL;
+	rows.first = rseq_percpu_zalloc(sizeof(struct rseq_list_row));
+	return rows.first ? rseq_rows_handle(&rows) : NULL;
 }
 
 void rseq_list_destroy(struct rseq_list *list)
@@ -52,8 +45,7 @@ void rseq_list_destroy(struct rseq_list *list)
 
 	if (!list)
 		return;
-	rseq_percpu_free(list->rows.first);
-	free(list);
+	rseq_percpu_free(rseq_rows_of(list).first);
 	errno = saved_errno;
 }
 
@@ -62,9 +54,15 @@ static struct rseq_list_node *head_of(const struct rseq_list_row *row)
 	return RSEQ_READ_ONCE(row->head);
 }
 
+/* Whether second rows may hold anything. These have no use for a gate: the first one's says it. */
+static uintptr_t *fallback_mark(const struct rseq_list *list)
+{
+	return &fallback_of(list, 0)->gate;
+}
+
 static bool fallback_used(const struct rseq_list *list)
 {
-	return __atomic_load_n(&list->fallback_used, __ATOMIC_RELAXED);
+	return __atomic_load_n(fallback_mark(list), __ATOMIC_RELAXED);
 }
 
 /* Called with the lock, as are all functions that write to second rows. */
@@ -73,7 +71,7 @@ static void push_fallback(struct rseq_list *list, int cpu, struct rseq_list_node
 {
 	struct rseq_list_row *row = fallback_of(list, cpu);
 
-	__atomic_store_n(&list->fallback_used, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(fallback_mark(list), 1, __ATOMIC_RELAXED);
 	last->next = row->head;
 	RSEQ_WRITE_ONCE(row->head, first);
 }
@@ -154,11 +152,12 @@ static int take_closed_rows(struct rseq_list *list, int first, int last, struct 
  */
 static int take_rows(struct rseq_list *list, int first, int last, struct chain *chain)
 {
+	struct rseq_rows rows = rseq_rows_of(list);
 	int nr_closed;
 
 	do {
 		nr_closed = close_rows(list, first, last);
-		if (nr_closed && rseq_percpu_fence(&list->rows, first == last ? first : -1)) {
+		if (nr_closed && rseq_percpu_fence(&rows, first == last ? first : -1)) {
 			take_closed_rows(list, first, last, NULL);
 			return -1;
 		}
@@ -224,7 +223,9 @@ bool rseq_list_empty(const struct rseq_list *list)
 
 static enum rseq_retry prepare_retry(const struct rseq_list *list)
 {
-	return rseq_percpu_retry(&list->rows, offsetof(struct rseq_list_row, gate));
+	struct rseq_rows rows = rseq_rows_of(list);
+
+	return rseq_percpu_retry(&rows, offsetof(struct rseq_list_row, gate));
 }
 
 void rseq_list_push_slow(struct rseq_list *list, struct rseq_list_node *first,
@@ -253,7 +254,8 @@ void rseq_list_push_slow(struct rseq_list *list, struct rseq_list_node *first,
  */
 static struct rseq_list_node *steal(struct rseq_list *list, int cpu)
 {
-	bool by_cpu = rseq_rows_by_cpu(&list->rows);
+	struct rseq_rows rows = rseq_rows_of(list);
+	bool by_cpu = rseq_rows_by_cpu(&rows);
 	struct chain chain = { NULL, NULL };
 	struct rseq_list_node *node;
 

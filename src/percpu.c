@@ -140,10 +140,10 @@ int rseq_percpu_set_id(uintptr_t *id, enum rseq_percpu_mode mode)
 		errno = EINVAL;
 		return -1;
 	}
-	*id = offsetof(struct rseq_abi, cpu_id);
+	*id = RSEQ_ID_CPU_ID;
 	if (mode == RSEQ_PERCPU_MM_CID &&
 	    rseq_active_feature_size(rseq_process.length) >= offsetof(struct rseq_abi, slice_ctrl))
-		*id = offsetof(struct rseq_abi, mm_cid);
+		*id = RSEQ_ID_MM_CID;
 	return 0;
 }
 

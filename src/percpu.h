@@ -27,6 +27,12 @@ static inline void *rseq_percpu_row(const void *rows, int row)
 	return (char *)(uintptr_t)rows + (size_t)row * RSEQ_PERCPU_STRIDE;
 }
 
+/* The handle of these rows; see rseq_rows_of(). */
+static inline void *rseq_rows_handle(const struct rseq_rows *rows)
+{
+	return rows->first + rows->id;
+}
+
 /* Whether the second rows, of all items that share pages with this one, may hold anything. */
 static inline bool rseq_percpu_fallback_used(const void *rows)
 {
@@ -91,7 +97,7 @@ int rseq_percpu_fence(const struct rseq_rows *rows, int row) rseq_hidden;
 /* Whether rows are numbered by CPU; else they are by mm_cid. */
 static inline bool rseq_rows_by_cpu(const struct rseq_rows *rows)
 {
-	return rows->id == offsetof(struct rseq_abi, cpu_id);
+	return rows->id == RSEQ_ID_CPU_ID;
 }
 
 static inline enum rseq_percpu_mode rseq_rows_mode(const struct rseq_rows *rows)

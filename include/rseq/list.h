@@ -10,7 +10,7 @@
  * freed as soon as it is popped: nobody looks at it any more. An abort makes each try start with
  * the head as it is then, so that a node which comes back in between (ABA) does no harm.
  *
- * Memory: 16 bytes in the row of each CPU that pushes, 48 bytes for the list.
+ * Memory: 16 bytes in the row of each CPU that pushes.
  */
 #ifndef RSEQ_LIST_H
 #define RSEQ_LIST_H
@@ -31,11 +31,8 @@ struct rseq_list_row {
 	uintptr_t gate;
 };
 
-/* For the functions below. */
-struct rseq_list {
-	struct rseq_rows rows;
-	unsigned int fallback_used;
-};
+/* Of no size: the pointer to it is a handle, see rseq/section.h. */
+struct rseq_list;
 
 /* What a try of a pop returns instead of a node, if it did not succeed. */
 #define RSEQ_LIST_ABORTED	((struct rseq_list_node *)(uintptr_t)1)
@@ -114,6 +111,8 @@ RSEQ_API struct rseq_list_node *rseq_list_pop_slow(struct rseq_list *list,
 RSEQ_INLINE __attribute__((nonnull)) bool rseq_list_try_push(struct rseq_list *list,
 		struct rseq_list_node *first, struct rseq_list_node *last)
 {
+	struct rseq_rows rows = rseq_rows_of(list);
+
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_INDEX_BY("rows", "id", RSEQ_ASM_EXIT_LABEL("failed"))
@@ -125,7 +124,7 @@ RSEQ_INLINE __attribute__((nonnull)) bool rseq_list_try_push(struct rseq_list *l
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("list_push", "failed")
 		: /* none */
-		: RSEQ_SECTION_ROWS(&list->rows), [first] "r" (first), [last] "r" (last)
+		: RSEQ_SECTION_ROWS(&rows), [first] "r" (first), [last] "r" (last)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES
 		: failed);
 	return true;
@@ -145,6 +144,7 @@ failed:
 RSEQ_INLINE __attribute__((nonnull)) struct rseq_list_node *rseq_list_try_pop(
 		struct rseq_list *list)
 {
+	struct rseq_rows rows = rseq_rows_of(list);
 	struct rseq_list_node *node;
 
 	__asm__ __volatile__ (
@@ -160,7 +160,7 @@ RSEQ_INLINE __attribute__((nonnull)) struct rseq_list_node *rseq_list_try_pop(
 		RSEQ_SECTION_RESULTS("list_pop", "node", "1",
 				     RSEQ_SECTION_RESULT("none", "node", "0"))
 		: [node] "=&r" (node)
-		: RSEQ_SECTION_ROWS(&list->rows)
+		: RSEQ_SECTION_ROWS(&rows)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES);
 	return node;
 }

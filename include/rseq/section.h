@@ -38,9 +38,10 @@
  * RSEQ_ASM_REG("operand"); RSEQ_ASM_EXIT_LABEL("label"), RSEQ_ASM_RESULT_LABEL("name") or
  * RSEQ_ASM_ABORT_LABEL. Memory is 64 bits wide.
  *
- *	RSEQ_ASM_INDEX_BY(base, id, target)	as RSEQ_ASM_INDEX, with the field whose offset is in
- *					the operand id
- *	RSEQ_ASM_GET_ID(operand, id)	operand = the field, 32 bits, whose offset is in the
+ *	RSEQ_ASM_INDEX_BY(base, id, target)	as RSEQ_ASM_INDEX, with the field whose number is in
+ *					the operand id, and leaves in threads that are not
+ *					registered
+ *	RSEQ_ASM_GET_ID(operand, id)	operand = the field, 32 bits, whose number is in the
  *					operand id
  *	RSEQ_ASM_ROW(base, offset)	what is offset bytes into that row, as memory
  *	RSEQ_ASM_AT_REG(reg, offset)	what reg points to, offset bytes on, as memory
@@ -48,7 +49,7 @@
  *					operand stride says
  *	RSEQ_ASM_AT_ROW(offset)		what is offset bytes into that row, as memory
  *	RSEQ_ASM_AT_ROW_WORD(reg)	the row's word whose number is in reg, as memory
- *	RSEQ_ASM_CHECK_ID_BY(value, id, target)	leave if the field whose offset is in the operand
+ *	RSEQ_ASM_CHECK_ID_BY(value, id, target)	leave if the field whose number is in the operand
  *					id is not the operand value
  *	RSEQ_ASM_INC(reg)		reg += 1
  *	RSEQ_ASM_DEC(reg)		reg -= 1
@@ -216,11 +217,34 @@
 #define RSEQ_SECTION_OPERANDS(id)						\
 	[rseq_area] "r" (RSEQ_ASM_AREA), [rseq_id] "i" (id)
 
-/* Where a structure's rows are, and which field of the area, by its offset, chooses among them. */
+/*
+ * Fields of the area that choose among rows, by their numbers as words of 32 bits. The mm_cid of a
+ * thread that is not registered may be anything: its number alone has RSEQ_ID_UNSURE_BIT.
+ */
+#define RSEQ_ID_CPU_ID		((uintptr_t)1)
+#define RSEQ_ID_MM_CID		((uintptr_t)6)
+#define RSEQ_ID_UNSURE_BIT	2
+
+/* Where a structure's rows are, and which field chooses among them. */
 struct rseq_rows {
 	char *first;
 	uintptr_t id;
 };
+
+/*
+ * A handle is both in one word: a section has nothing to load before it begins. Sections take as
+ * long as their loads and stores do, and a compiler repeats what is loaded before each of them.
+ */
+#define RSEQ_HANDLE_ID		((uintptr_t)7)
+
+RSEQ_INLINE struct rseq_rows rseq_rows_of(const void *handle)
+{
+	struct rseq_rows rows;
+
+	rows.first = (char *)((uintptr_t)handle & ~RSEQ_HANDLE_ID);
+	rows.id = (uintptr_t)handle & RSEQ_HANDLE_ID;
+	return rows;
+}
 
 #define RSEQ_SECTION_ROWS(of)							\
 	[rseq_area] "r" (RSEQ_ASM_AREA), [rows] "r" ((of)->first), [id] "r" ((of)->id)

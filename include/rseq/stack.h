@@ -228,12 +228,12 @@ RSEQ_INLINE __attribute__((nonnull)) void *rseq_stack_try_pop(struct rseq_stack 
 RSEQ_INLINE bool rseq_stack_find_row(const struct rseq_stack *stack, uint32_t *id,
 		struct rseq_stack_row **row)
 {
-	const char *area = (const char *)rseq_get_abi();
+	const void *area = rseq_get_abi();
 	uintptr_t shape = stack->shape;
 
 	if (rseq_unlikely(!rseq_thread_registered()))
 		return false;
-	*id = RSEQ_READ_ONCE(*(const uint32_t *)(area + RSEQ_STACK_ID(shape)));
+	*id = RSEQ_READ_ONCE(((const uint32_t *)area)[RSEQ_STACK_ID(shape)]);
 	*row = (struct rseq_stack_row *)(stack->rows.first + *id * RSEQ_STACK_STRIDE(shape)) - 1;
 	return true;
 }

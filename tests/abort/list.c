@@ -25,7 +25,7 @@ static struct rseq_list_node *pushed;		/* by the operation, on whichever id */
 
 static struct rseq_list_row *row_of(enum rseq_percpu_mode mode, int id)
 {
-	return (struct rseq_list_row *)(lists[mode]->rows.first +
+	return (struct rseq_list_row *)(rseq_rows_of(lists[mode]).first +
 					(size_t)id * RSEQ_PERCPU_STRIDE);
 }
 
@@ -119,11 +119,11 @@ OUTER_SUBJECT(list_pop_slow)
 
 BODY int open_row(struct call *call, enum rseq_percpu_mode mode)
 {
-	struct rseq_list *object = call->object;
+	struct rseq_rows rows = rseq_rows_of(call->object);
 	int result;
 
 	do {
-		result = rseq_percpu_retry(&object->rows, offsetof(struct rseq_list_row, gate));
+		result = rseq_percpu_retry(&rows, offsetof(struct rseq_list_row, gate));
 		result = result == RETRY_ABORTED ? -1 : 0;
 	} while (once_more(call, mode, result));
 	return result;
@@ -164,7 +164,7 @@ static int init(void)
 			if (data_share(row_of((enum rseq_percpu_mode)mode, id),
 				       sizeof(struct rseq_list_row)))
 				return -1;
-		regions[mode].base = lists[mode]->rows.first;
+		regions[mode].base = rseq_rows_of(lists[mode]).first;
 		regions[2 + mode].base = (char *)nodes[mode];
 	}
 	pushed = data_shared(sizeof(*pushed));

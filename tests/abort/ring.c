@@ -124,9 +124,9 @@ static int init(void)
 		return -1;
 	for (int mode = 0; mode < 2; mode++) {
 		rings[mode].rows.first = rows;
-		rings[mode].rows.id = offsetof(struct rseq_abi, cpu_id);
+		rings[mode].rows.id = RSEQ_ID_CPU_ID;
 		if (mode == RSEQ_PERCPU_MM_CID)
-			rings[mode].rows.id = offsetof(struct rseq_abi, mm_cid);
+			rings[mode].rows.id = RSEQ_ID_MM_CID;
 		rings[mode].mask = SIZE - 1;
 		rings[mode].inline_len = LONGEST;
 	}

@@ -19,7 +19,7 @@
 /* The area is addressed through its pointer. */
 #define RSEQ_ASM_AREA			((uintptr_t)rseq_get_abi())
 #define RSEQ_ASM_AREA_FIELD(offset)	"[%[rseq_area], " offset "]"
-#define RSEQ_ASM_AREA_FIELD_BY(id)	"[%[rseq_area], %[" id "]]"
+#define RSEQ_ASM_AREA_FIELD_BY(id)	"[%[rseq_area], %[" id "], lsl 2]"
 
 /* A linker's veneer of a far branch may use x16 and x17. */
 #define RSEQ_ASM_CLOBBERS	"cc", "x16", "x17"
@@ -96,10 +96,16 @@
 #define RSEQ_ASM_T2		"x15"
 #define RSEQ_ASM_TEMPORARIES	"x15"
 
-#define RSEQ_ASM_INDEX_BY(base, id, target)					\
+/* cpu_id itself tells whether the thread is registered: that spares a load. */
+#define RSEQ_ASM_CHECK_UNSURE(id, target)					\
+	"tbz	%[" id "], " RSEQ_STRINGIFY(RSEQ_ID_UNSURE_BIT) ", .Lrseq_sure_%=\n\t"	\
 	"ldr	w16, " RSEQ_ASM_AREA_FIELD("4") "\n\t"				\
-	"tbnz	w16, 31, " target "\n\t"					\
+	"tbnz	w16, 31, " target "\n"						\
+	".Lrseq_sure_%=:\n\t"
+#define RSEQ_ASM_INDEX_BY(base, id, target)					\
+	RSEQ_ASM_CHECK_UNSURE(id, target)					\
 	"ldr	w16, " RSEQ_ASM_AREA_FIELD_BY(id) "\n\t"			\
+	"tbnz	w16, 31, " target "\n\t"					\
 	"add	x17, %[" base "], x16, lsl "					\
 		RSEQ_STRINGIFY(RSEQ_PERCPU_STRIDE_SHIFT) "\n\t"		\
 	"add	x17, x17, x16, lsl "						\

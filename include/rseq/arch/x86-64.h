@@ -13,11 +13,11 @@
 #ifdef RSEQ_GET_ABI_OVERRIDE
 # define RSEQ_ASM_AREA			((uintptr_t)rseq_get_abi())
 # define RSEQ_ASM_AREA_FIELD(offset)	offset "(%[rseq_area])"
-# define RSEQ_ASM_AREA_FIELD_BY(id)	"(%[rseq_area], %[" id "])"
+# define RSEQ_ASM_AREA_FIELD_BY(id)	"(%[rseq_area], %[" id "], 4)"
 #else
 # define RSEQ_ASM_AREA			(rseq_area_offset)
 # define RSEQ_ASM_AREA_FIELD(offset)	"%%fs:" offset "(%[rseq_area])"
-# define RSEQ_ASM_AREA_FIELD_BY(id)	"%%fs:(%[rseq_area], %[" id "])"
+# define RSEQ_ASM_AREA_FIELD_BY(id)	"%%fs:(%[rseq_area], %[" id "], 4)"
 #endif
 
 #define RSEQ_ASM_CLOBBERS	"cc", "rax"
@@ -87,11 +87,19 @@
 #define RSEQ_ASM_T2		"%%rdx"
 #define RSEQ_ASM_TEMPORARIES	"rcx", "rdx"
 
-#define RSEQ_ASM_INDEX_BY(base, id, target)					\
+/* cpu_id itself tells whether the thread is registered: that spares a load. */
+#define RSEQ_ASM_CHECK_UNSURE(id, target)					\
+	"testb	$1 << " RSEQ_STRINGIFY(RSEQ_ID_UNSURE_BIT) ", %b[" id "]\n\t"	\
+	"jz	.Lrseq_sure_%=\n\t"						\
 	"cmpl	$0, " RSEQ_ASM_AREA_FIELD("4") "\n\t"				\
-	"jl	" target "\n\t"							\
+	"jl	" target "\n"							\
+	".Lrseq_sure_%=:\n\t"
+#define RSEQ_ASM_INDEX_BY(base, id, target)					\
+	RSEQ_ASM_CHECK_UNSURE(id, target)					\
 	"imull	$" RSEQ_STRINGIFY(RSEQ_PERCPU_STRIDE) ", "			\
-		RSEQ_ASM_AREA_FIELD_BY(id) ", %%eax\n\t"
+		RSEQ_ASM_AREA_FIELD_BY(id) ", %%eax\n\t"			\
+	"testl	%%eax, %%eax\n\t"						\
+	"js	" target "\n\t"
 #define RSEQ_ASM_GET_ID(operand, id)						\
 	"movl	" RSEQ_ASM_AREA_FIELD_BY(id) ", %k[" operand "]\n\t"
 #define RSEQ_ASM_ROW(base, offset)	offset "(%[" base "], %%rax)"
