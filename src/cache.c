@@ -144,7 +144,7 @@ static int make_parts(struct cache *cache, const char *name)
 		if (!cache->decoy)
 			return -1;
 	}
-	cache->handle.fast = debug ? *cache->decoy : *cache->stack;
+	cache->handle.fast = debug ? cache->decoy : cache->stack;
 	cache->created = rseq_counter_create();
 	cache->released = rseq_counter_create();
 	cache->overflows = rseq_counter_create();

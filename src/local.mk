@@ -57,6 +57,8 @@ src_librseq_la_SOURCES = \
 	src/ring-internal.h \
 	src/ring-read.c \
 	src/ring.c \
+	src/stack-internal.h \
+	src/stack-memory.c \
 	src/stack.c \
 	src/symbol.c \
 	src/thread.c \

@@ -8,155 +8,44 @@
  * All this is done with the stack's lock, so that who has it finds no row closed, and who opens a
  * row competes with nobody. Threads without rseq keep items in the second rows, under the lock.
  */
-#include "percpu.h"
-
-#include <rseq/stack.h>
+#include "stack-internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-_Static_assert(offsetof(struct rseq_stack_row, count) == 0 &&
-	       offsetof(struct rseq_stack_row, limit) == 8 &&
-	       offsetof(struct rseq_stack_row, floor) == 16 && sizeof(struct rseq_stack_row) == 32,
-	       "as the sections have it");
-
-/* The longest row of the size classes. */
-#define MAX_SHARED_LEN	32768
 
 /* Items that a drain takes at a time where memory for all is not to be had. */
 #define MIN_BATCH	64
 
-static struct rseq_stack_row *row_of(const struct rseq_stack *stack, size_t row)
+/* The number of a CPU's second row. */
+static size_t fallback_of(size_t cpu)
 {
-	size_t stride = RSEQ_STACK_STRIDE(stack->shape);
-
-	return (struct rseq_stack_row *)(stack->rows.first + row * stride) - 1;
+	return nr_cpus() + cpu;
 }
 
-static size_t nr_cpus(void)
+static size_t count_of(const struct stack *stack, size_t row)
 {
-	return (size_t)rseq_get_max_nr_cpus();
+	uintptr_t top = RSEQ_READ_ONCE(row_of(stack, row)->top);
+
+	return top ? (top - (uintptr_t)items_of(stack, row)) / sizeof(void *) : 0;
 }
 
-/* The second row of a CPU. */
-static struct rseq_stack_row *fallback_of(const struct rseq_stack *stack, size_t cpu)
+static void set_count(struct stack *stack, size_t row, size_t count)
 {
-	return row_of(stack, nr_cpus() + cpu);
+	RSEQ_WRITE_ONCE(row_of(stack, row)->top, (uintptr_t)(items_of(stack, row) + count));
 }
 
-static void **items_of(struct rseq_stack_row *row)
+/* How many items a first row may have when it is open. */
+static size_t capacity_of(const struct stack *stack, size_t row)
 {
-	return (void **)(row + 1);
-}
-
-static uintptr_t count_of(const struct rseq_stack_row *row)
-{
-	return RSEQ_READ_ONCE(row->count);
-}
-
-/* What a first row's limit is when it is open. */
-static size_t capacity_of(const struct rseq_stack *stack, const struct rseq_stack_row *row)
-{
-	uintptr_t setting = RSEQ_READ_ONCE(row->setting);
+	uintptr_t setting = RSEQ_READ_ONCE(row_of(stack, row)->setting);
 
 	return setting ? setting - 1 : stack->capacity;
 }
 
-static bool fallback_used(const struct rseq_stack *stack)
+static bool fallback_used(const struct stack *stack)
 {
 	return __atomic_load_n(&stack->fallback_used, __ATOMIC_RELAXED);
-}
-
-/* Whole pages, and 64 bytes more, so that the rows' first lines are in different cache sets. */
-static bool find_stride(size_t row_len, size_t *stride, size_t *map_len)
-{
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-
-	if (row_len > PTRDIFF_MAX)
-		return false;
-	*stride = ((row_len + page - 1) & ~(page - 1)) + 64;
-	return !__builtin_mul_overflow(*stride, 2 * nr_cpus(), map_len) && *map_len <= PTRDIFF_MAX;
-}
-
-static void *map_rows(size_t row_len, size_t *stride)
-{
-	size_t len;
-	void *rows;
-
-	if (!find_stride(row_len, stride, &len)) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	rows = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		    -1, 0);
-	if (rows == MAP_FAILED) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	/* A huge page would make many rows resident when one CPU writes to its own. */
-	madvise(rows, len, MADV_NOHUGEPAGE);
-	return rows;
-}
-
-static size_t row_len(size_t capacity)
-{
-	return sizeof(struct rseq_stack_row) + capacity * sizeof(void *);
-}
-
-struct rseq_stack *rseq_stack_create(size_t capacity_per_cpu)
-{
-	return rseq_stack_create_mode(capacity_per_cpu, RSEQ_PERCPU_CPU_ID);
-}
-
-struct rseq_stack *rseq_stack_create_mode(size_t capacity_per_cpu, enum rseq_percpu_mode mode)
-{
-	size_t stride = RSEQ_PERCPU_STRIDE;
-	struct rseq_stack *stack;
-	char *rows;
-
-	if (!capacity_per_cpu) {
-		errno = EINVAL;
-		return NULL;
-	}
-	if (capacity_per_cpu > PTRDIFF_MAX / sizeof(void *) - sizeof(struct rseq_stack_row)) {
-		errno = ENOMEM;
-		return NULL;
-	}
-	stack = calloc(1, sizeof(*stack));
-	if (!stack)
-		return NULL;
-	if (rseq_percpu_set_id(&stack->rows.id, mode))
-		goto error;
-	stack->capacity = capacity_per_cpu;
-	if (row_len(capacity_per_cpu) <= MAX_SHARED_LEN)
-		rows = rseq_percpu_zalloc(row_len(capacity_per_cpu));
-	else
-		rows = map_rows(row_len(capacity_per_cpu), &stride);
-	if (!rows)
-		goto error;
-	stack->rows.first = rows + sizeof(struct rseq_stack_row);
-	stack->shape = stride << RSEQ_STACK_ID_BITS | stack->rows.id;
-	return stack;
-error:
-	free(stack);
-	return NULL;
-}
-
-void rseq_stack_destroy(struct rseq_stack *stack)
-{
-	int saved_errno = errno;
-
-	if (!stack)
-		return;
-	if (row_len(stack->capacity) <= MAX_SHARED_LEN)
-		rseq_percpu_free(row_of(stack, 0));
-	else
-		munmap(row_of(stack, 0), 2 * nr_cpus() * RSEQ_STACK_STRIDE(stack->shape));
-	free(stack);
-	errno = saved_errno;
 }
 
 /* Called with the lock, as are all functions from here to open_row(). */
@@ -165,7 +54,7 @@ static bool is_closed(const struct rseq_stack_row *row)
 	return rseq_gate_state(&row->floor) == RSEQ_GATE_CLOSED;
 }
 
-static void release_rows(struct rseq_stack *stack, size_t first, size_t end)
+static void release_rows(struct stack *stack, size_t first, size_t end)
 {
 	for (size_t row = first; row < end; row++)
 		if (is_closed(row_of(stack, row)))
@@ -176,14 +65,14 @@ static void release_rows(struct rseq_stack *stack, size_t first, size_t end)
  * Closes the rows that have items and waits for their sections; a push that came before this call
  * is seen. Returns how many were closed, or -1 with errno ENOSYS if one cannot wait.
  */
-static int close_rows(struct rseq_stack *stack, size_t first, size_t end)
+static int close_rows(struct stack *stack, size_t first, size_t end)
 {
 	int nr_closed = 0;
 
 	for (size_t row = first; row < end; row++) {
 		struct rseq_stack_row *at = row_of(stack, row);
 
-		if (!count_of(at))
+		if (!count_of(stack, row))
 			continue;
 		rseq_gate_close(&at->floor);
 		RSEQ_WRITE_ONCE(at->limit, 0);
@@ -196,83 +85,97 @@ static int close_rows(struct rseq_stack *stack, size_t first, size_t end)
 }
 
 /* Takes the nr items below the one whose number is end; the newest ones fill the gap. */
-static void take(struct rseq_stack_row *row, size_t end, void **to, size_t nr)
+static void take(struct stack *stack, size_t row, size_t end, void **to, size_t nr)
 {
-	void **items = items_of(row);
-	size_t count = count_of(row), nr_moved = count - end < nr ? count - end : nr;
+	void **items = items_of(stack, row);
+	size_t count = count_of(stack, row), nr_moved = count - end < nr ? count - end : nr;
 
 	memcpy(to, items + end - nr, nr * sizeof(*items));
 	memmove(items + end - nr, items + count - nr_moved, nr_moved * sizeof(*items));
-	RSEQ_WRITE_ONCE(row->count, count - nr);
+	set_count(stack, row, count - nr);
 }
 
-static size_t take_newest(struct rseq_stack_row *row, void **to, size_t nr)
+static size_t take_newest(struct stack *stack, size_t row, void **to, size_t nr)
 {
-	size_t count = count_of(row);
+	size_t count = count_of(stack, row);
 
 	if (nr > count)
 		nr = count;
 	if (nr)
-		take(row, count, to, nr);
+		take(stack, row, count, to, nr);
 	return nr;
 }
 
-static void put(struct rseq_stack *stack, struct rseq_stack_row *row, void *const *items, size_t nr)
+/* To a second row. */
+static void put(struct stack *stack, size_t row, void *const *items, size_t nr)
 {
+	size_t count = count_of(stack, row);
+
 	__atomic_store_n(&stack->fallback_used, 1, __ATOMIC_RELAXED);
-	memcpy(items_of(row) + row->count, items, nr * sizeof(*items));
-	RSEQ_WRITE_ONCE(row->count, row->count + nr);
+	memcpy(items_of(stack, row) + count, items, nr * sizeof(*items));
+	set_count(stack, row, count + nr);
 }
 
 /*
  * For a thread whose sections cannot, and that found no item of its kind: moves those of this CPU's
  * registered threads over, under mm_cid those of all, as far as there is room.
  */
-static void move_to_fallback(struct rseq_stack *stack, size_t cpu)
+static void move_to_fallback(struct stack *stack, size_t cpu)
 {
 	bool by_cpu = rseq_rows_by_cpu(&stack->rows);
 	size_t first = by_cpu ? cpu : 0, end = by_cpu ? cpu + 1 : nr_cpus();
-	struct rseq_stack_row *fallback = fallback_of(stack, cpu);
+	size_t fallback = fallback_of(cpu);
 
 	if (close_rows(stack, first, end) <= 0)
 		return;
 	for (size_t row = first; row < end; row++) {
-		struct rseq_stack_row *at = row_of(stack, row);
-		size_t nr = stack->capacity - fallback->count;
+		size_t nr = stack->capacity - count_of(stack, fallback);
+		size_t count = count_of(stack, row);
 
-		if (!is_closed(at))
+		if (!is_closed(row_of(stack, row)))
 			continue;
-		if (nr > count_of(at))
-			nr = count_of(at);
+		if (nr > count)
+			nr = count;
 		if (!nr)
 			continue;
-		put(stack, fallback, items_of(at) + count_of(at) - nr, nr);
-		RSEQ_WRITE_ONCE(at->count, count_of(at) - nr);
+		put(stack, fallback, items_of(stack, row) + count - nr, nr);
+		set_count(stack, row, count - nr);
 	}
 	release_rows(stack, first, end);
 }
 
-/* The row of this thread's sections, and its number. False for a thread without rseq. */
-static bool find_row(const struct rseq_stack *stack, int *id, struct rseq_stack_row **row)
+/* The number of the row of this thread's sections. False for a thread without rseq. */
+static bool find_row(const struct stack *stack, size_t *row)
 {
-	uint32_t found;
+	struct rseq_stack_row *at;
+	uint32_t id;
 
-	if (!rseq_stack_find_row(stack, &found, row))
+	if (!rseq_stack_find_row(handle_of(stack), &id, &at))
 		return false;
-	*id = (int)found;
+	*row = id;
 	return true;
 }
 
-/* If a section fails, it is another row's turn now, or another try's. */
-static void open_row(struct rseq_stack *stack)
+/*
+ * If a section fails, it is another row's turn now, or another try's. The floor of a row that was
+ * never open is first: without it, a pop would find what is below the items.
+ */
+static void open_row(struct stack *stack)
 {
-	struct rseq_stack_row *row;
-	int id;
+	struct rseq_stack_row *at;
+	uintptr_t items;
+	size_t row;
 
-	if (!find_row(stack, &id, &row))
+	if (!find_row(stack, &row))
 		return;
-	rseq_percpu_set(&stack->rows, id, &row->limit, capacity_of(stack, row));
-	rseq_percpu_set(&stack->rows, id, &row->floor, 0);
+	at = row_of(stack, row);
+	items = (uintptr_t)items_of(stack, row);
+	if (rseq_percpu_set(&stack->rows, (int)row, &at->floor, items))
+		return;
+	if (!RSEQ_READ_ONCE(at->top) && rseq_percpu_set(&stack->rows, (int)row, &at->top, items))
+		return;
+	rseq_percpu_set(&stack->rows, (int)row, &at->limit,
+			items + capacity_of(stack, row) * sizeof(void *));
 }
 
 /* Why a section did not succeed. */
@@ -283,48 +186,49 @@ enum reason {
 	REASON_ABORTED,
 };
 
-static enum reason find_reason(struct rseq_stack *stack, bool push)
+static enum reason find_reason(struct stack *stack, bool push)
 {
-	struct rseq_stack_row *row;
+	struct rseq_stack_row *at;
 	sigset_t signals;
-	size_t capacity;
-	int id;
+	size_t row;
 
-	if (!find_row(stack, &id, &row))
+	if (!find_row(stack, &row))
 		return rseq_thread_register_lazily() ? REASON_CLOSED : REASON_NO_RSEQ;
-	capacity = capacity_of(stack, row);
-	if (push && count_of(row) >= capacity)
+	at = row_of(stack, row);
+	if (push && count_of(stack, row) >= capacity_of(stack, row))
 		return REASON_BOUND;
-	if (rseq_gate_state(&row->floor) || (push && !RSEQ_READ_ONCE(row->limit))) {
+	if (rseq_gate_state(&at->floor) >= RSEQ_GATE_RELEASED ||
+	    (push && !RSEQ_READ_ONCE(at->limit))) {
 		rseq_fallback_lock(stack, &signals);
 		open_row(stack);
 		rseq_fallback_unlock(stack, &signals);
 		return REASON_CLOSED;
 	}
-	if (!push && !count_of(row))
+	if (!push && !count_of(stack, row))
 		return REASON_BOUND;
 	rseq_count_abort();
 	return REASON_ABORTED;
 }
 
-static size_t push_fallback(struct rseq_stack *stack, void *const *items, size_t nr)
+static size_t push_fallback(struct stack *stack, void *const *items, size_t nr)
 {
 	size_t cpu = (size_t)rseq_percpu_fallback_cpu(), capacity, count;
 	sigset_t signals;
 
 	rseq_fallback_lock(stack, &signals);
-	capacity = capacity_of(stack, row_of(stack, cpu));
-	count = fallback_of(stack, cpu)->count;
+	capacity = capacity_of(stack, cpu);
+	count = count_of(stack, fallback_of(cpu));
 	if (nr > (count < capacity ? capacity - count : 0))
 		nr = count < capacity ? capacity - count : 0;
 	if (nr)
-		put(stack, fallback_of(stack, cpu), items, nr);
+		put(stack, fallback_of(cpu), items, nr);
 	rseq_fallback_unlock(stack, &signals);
 	return nr;
 }
 
-size_t rseq_stack_push_batch_slow(struct rseq_stack *stack, void *const *items, size_t nr)
+size_t rseq_stack_push_batch_slow(struct rseq_stack *handle, void *const *items, size_t nr)
 {
+	struct stack *stack = stack_of(handle);
 	int saved_errno = errno;
 	size_t nr_pushed = 0;
 
@@ -335,7 +239,7 @@ size_t rseq_stack_push_batch_slow(struct rseq_stack *stack, void *const *items, 
 			break;
 		if (reason == REASON_BOUND)
 			goto out;
-		nr_pushed = rseq_stack_try_push_batch(stack, items, nr);
+		nr_pushed = rseq_stack_try_push_batch(handle, items, nr);
 		if (nr_pushed)
 			goto out;
 	}
@@ -359,26 +263,27 @@ int rseq_stack_push_slow(struct rseq_stack *stack, void *item)
 }
 
 /* empty: this thread has seen that its sections' row is. */
-static size_t pop_fallback(struct rseq_stack *stack, void **items, size_t nr, bool empty)
+static size_t pop_fallback(struct stack *stack, void **items, size_t nr, bool empty)
 {
-	size_t cpu, nr_popped;
+	size_t row, nr_popped;
 	sigset_t signals;
 
 	if (empty && !fallback_used(stack))
 		return 0;
-	cpu = (size_t)rseq_percpu_fallback_cpu();
-	if (empty && !count_of(fallback_of(stack, cpu)))
+	row = fallback_of((size_t)rseq_percpu_fallback_cpu());
+	if (empty && !count_of(stack, row))
 		return 0;
 	rseq_fallback_lock(stack, &signals);
-	if (!empty && !count_of(fallback_of(stack, cpu)))
-		move_to_fallback(stack, cpu);
-	nr_popped = take_newest(fallback_of(stack, cpu), items, nr);
+	if (!empty && !count_of(stack, row))
+		move_to_fallback(stack, row - nr_cpus());
+	nr_popped = take_newest(stack, row, items, nr);
 	rseq_fallback_unlock(stack, &signals);
 	return nr_popped;
 }
 
-size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items, size_t nr)
+size_t rseq_stack_pop_batch_slow(struct rseq_stack *handle, void **items, size_t nr)
 {
+	struct stack *stack = stack_of(handle);
 	int saved_errno = errno;
 	size_t nr_popped = 0;
 	bool empty = false;
@@ -389,7 +294,7 @@ size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items, size_t 
 		empty = reason == REASON_BOUND;
 		if (reason == REASON_NO_RSEQ || empty)
 			break;
-		nr_popped = rseq_stack_try_pop_batch(stack, items, nr);
+		nr_popped = rseq_stack_try_pop_batch(handle, items, nr);
 		if (nr_popped)
 			break;
 	}
@@ -408,21 +313,22 @@ void *rseq_stack_pop_slow(struct rseq_stack *stack)
 }
 
 /* A number of a CPU, as others give it. */
-static bool is_valid(const struct rseq_stack *stack, int cpu)
+static bool is_valid(const struct rseq_stack *handle, int cpu)
 {
-	if (stack && cpu >= 0 && cpu < rseq_get_max_nr_cpus())
+	if (handle && cpu >= 0 && cpu < rseq_get_max_nr_cpus())
 		return true;
 	errno = EINVAL;
 	return false;
 }
 
-size_t rseq_stack_steal(struct rseq_stack *stack, int cpu, void **items, size_t nr)
+size_t rseq_stack_steal(struct rseq_stack *handle, int cpu, void **items, size_t nr)
 {
 	size_t row = (size_t)cpu, nr_taken = 0;
+	struct stack *stack;
 	sigset_t signals;
 	int nr_closed;
 
-	if (!is_valid(stack, cpu))
+	if (!is_valid(handle, cpu))
 		return 0;
 	if (!items) {
 		errno = EINVAL;
@@ -430,14 +336,16 @@ size_t rseq_stack_steal(struct rseq_stack *stack, int cpu, void **items, size_t 
 	}
 	if (!nr)
 		return 0;
+	stack = stack_of(handle);
 	rseq_fallback_lock(stack, &signals);
 	nr_closed = close_rows(stack, row, row + 1);
 	if (nr_closed > 0) {
-		nr_taken = take_newest(row_of(stack, row), items, nr);
+		nr_taken = take_newest(stack, row, items, nr);
 		release_rows(stack, row, row + 1);
 	}
 	if (nr_closed >= 0 && fallback_used(stack))
-		nr_taken += take_newest(fallback_of(stack, row), items + nr_taken, nr - nr_taken);
+		nr_taken += take_newest(stack, fallback_of(row), items + nr_taken,
+					nr - nr_taken);
 	rseq_fallback_unlock(stack, &signals);
 	return nr_taken;
 }
@@ -455,12 +363,11 @@ struct drain {
 };
 
 /* Returns false if there was no room for all of a row. */
-static bool drain_row(struct rseq_stack *stack, struct drain *drain)
+static bool drain_row(struct stack *stack, struct drain *drain)
 {
-	struct rseq_stack_row *row = row_of(stack, drain->row);
-	size_t end = count_of(row), nr;
+	size_t end = count_of(stack, drain->row), nr;
 
-	if (drain->row < nr_cpus() && !is_closed(row))
+	if (drain->row < nr_cpus() && !is_closed(row_of(stack, drain->row)))
 		end = 0;
 	if (end > drain->limit)
 		end = drain->limit;
@@ -468,14 +375,14 @@ static bool drain_row(struct rseq_stack *stack, struct drain *drain)
 	if (nr > end)
 		nr = end;
 	if (nr)
-		take(row, end, drain->items + drain->nr, nr);
+		take(stack, drain->row, end, drain->items + drain->nr, nr);
 	drain->nr += nr;
 	drain->limit = end - nr;
 	return nr == end;
 }
 
 /* Called with the lock. Returns 1 if there is more to do, 0, or -1 with errno ENOSYS. */
-static int drain_turn(struct rseq_stack *stack, struct drain *drain)
+static int drain_turn(struct stack *stack, struct drain *drain)
 {
 	size_t end = fallback_used(stack) ? 2 * nr_cpus() : nr_cpus(), first = drain->row;
 	int result = 0;
@@ -494,27 +401,29 @@ static int drain_turn(struct rseq_stack *stack, struct drain *drain)
 	return result;
 }
 
-static size_t count_all(const struct rseq_stack *stack)
+static size_t count_all(const struct rseq_stack *handle)
 {
 	size_t total = 0;
 
 	for (size_t cpu = 0; cpu < nr_cpus(); cpu++)
-		total += rseq_stack_count(stack, (int)cpu);
+		total += rseq_stack_count(handle, (int)cpu);
 	return total;
 }
 
-size_t rseq_stack_drain(struct rseq_stack *stack, void (*each)(void *item, void *arg), void *arg)
+size_t rseq_stack_drain(struct rseq_stack *handle, void (*each)(void *item, void *arg), void *arg)
 {
 	void *some[MIN_BATCH];
 	struct drain drain = { .limit = SIZE_MAX, .items = some, .room = MIN_BATCH };
 	int more, saved_errno = errno;
+	struct stack *stack;
 	size_t total;
 
-	if (!stack || !each) {
+	if (!handle || !each) {
 		errno = EINVAL;
 		return 0;
 	}
-	total = count_all(stack);
+	stack = stack_of(handle);
+	total = count_all(handle);
 	/* Some more, for what is pushed until the rows are closed. */
 	if (total > MIN_BATCH / 2) {
 		void **all = calloc(total + total / 4, sizeof(*all));
@@ -543,35 +452,41 @@ size_t rseq_stack_drain(struct rseq_stack *stack, void (*each)(void *item, void 
 	return total;
 }
 
-int rseq_stack_set_capacity(struct rseq_stack *stack, int cpu, size_t capacity)
+int rseq_stack_set_capacity(struct rseq_stack *handle, int cpu, size_t capacity)
 {
-	struct rseq_stack_row *row;
+	struct rseq_stack_row *at;
+	struct stack *stack;
 	sigset_t signals;
+	size_t row;
 
-	if (!is_valid(stack, cpu))
+	if (!is_valid(handle, cpu))
 		return -1;
+	stack = stack_of(handle);
 	if (capacity > stack->capacity) {
 		errno = EINVAL;
 		return -1;
 	}
-	row = row_of(stack, (size_t)cpu);
+	row = (size_t)cpu;
+	at = row_of(stack, row);
 	rseq_fallback_lock(stack, &signals);
-	RSEQ_WRITE_ONCE(row->setting, capacity + 1);
+	RSEQ_WRITE_ONCE(at->setting, capacity + 1);
 	/* Where the limit is 0, the row's own CPU opens it. */
-	if (row->limit)
-		RSEQ_WRITE_ONCE(row->limit, capacity);
+	if (at->limit)
+		RSEQ_WRITE_ONCE(at->limit, (uintptr_t)(items_of(stack, row) + capacity));
 	rseq_fallback_unlock(stack, &signals);
 	return 0;
 }
 
-size_t rseq_stack_count(const struct rseq_stack *stack, int cpu)
+size_t rseq_stack_count(const struct rseq_stack *handle, int cpu)
 {
+	struct stack *stack;
 	size_t count;
 
-	if (!is_valid(stack, cpu))
+	if (!is_valid(handle, cpu))
 		return 0;
-	count = count_of(row_of(stack, (size_t)cpu));
+	stack = stack_of(handle);
+	count = count_of(stack, (size_t)cpu);
 	if (fallback_used(stack))
-		count += count_of(fallback_of(stack, (size_t)cpu));
+		count += count_of(stack, fallback_of((size_t)cpu));
 	return count;
 }

@@ -24,9 +24,9 @@
 
 RSEQ_BEGIN_DECLS
 
-/* For the functions below: what the sections need to know of the stack. */
+/* For the functions below: what their sections work on. */
 struct rseq_cache {
-	struct rseq_stack fast;
+	struct rseq_stack *fast;
 };
 
 /* Flags of a cache. */
@@ -166,7 +166,7 @@ RSEQ_API int rseq_cache_free_batch(struct rseq_cache *cache, void *const *object
  */
 RSEQ_INLINE __attribute__((nonnull)) void *rseq_cache_alloc(struct rseq_cache *cache)
 {
-	void *object = rseq_stack_try_pop(&cache->fast);
+	void *object = rseq_stack_try_pop(cache->fast);
 
 	if (rseq_unlikely(!object))
 		object = rseq_cache_alloc_slow(cache);
@@ -186,7 +186,7 @@ RSEQ_INLINE __attribute__((nonnull)) void *rseq_cache_alloc(struct rseq_cache *c
  */
 RSEQ_INLINE __attribute__((nonnull(1))) int rseq_cache_free(struct rseq_cache *cache, void *object)
 {
-	if (rseq_unlikely(!object || !rseq_stack_try_push(&cache->fast, object)))
+	if (rseq_unlikely(!object || !rseq_stack_try_push(cache->fast, object)))
 		return rseq_cache_free_slow(cache, object);
 	return 0;
 }

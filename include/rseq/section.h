@@ -45,14 +45,10 @@
  *					operand id
  *	RSEQ_ASM_ROW(base, offset)	what is offset bytes into that row, as memory
  *	RSEQ_ASM_AT_REG(reg, offset)	what reg points to, offset bytes on, as memory
- *	RSEQ_ASM_INDEX_STRIDE(base, id, stride, target)	the same, with rows as far apart as the
- *					operand stride says
- *	RSEQ_ASM_AT_ROW(offset)		what is offset bytes into that row, as memory
- *	RSEQ_ASM_AT_ROW_WORD(reg)	the row's word whose number is in reg, as memory
  *	RSEQ_ASM_CHECK_ID_BY(value, id, target)	leave if the field whose number is in the operand
  *					id is not the operand value
- *	RSEQ_ASM_INC(reg)		reg += 1
- *	RSEQ_ASM_DEC(reg)		reg -= 1
+ *	RSEQ_ASM_NEXT_WORD(reg)		reg += 8
+ *	RSEQ_ASM_PREVIOUS_WORD(reg)	reg -= 8
  *	RSEQ_ASM_GET(reg, memory)	reg = memory
  *	RSEQ_ASM_PUT(reg, memory)	memory = reg; one store
  *	RSEQ_ASM_PUT_RELEASE(reg, base)	what base points to = reg, after all accesses before it
@@ -120,9 +116,8 @@
 	!defined(RSEQ_ASM_STORE) || !defined(RSEQ_ASM_STORE_RELEASE) || \
 	!defined(RSEQ_ASM_ADD) || !defined(RSEQ_ASM_INDEX_BY) || !defined(RSEQ_ASM_ROW) || \
 	!defined(RSEQ_ASM_T1) || !defined(RSEQ_ASM_T2) || !defined(RSEQ_ASM_TEMPORARIES) || \
-	!defined(RSEQ_ASM_INDEX_STRIDE) || !defined(RSEQ_ASM_AT_ROW) || \
-	!defined(RSEQ_ASM_AT_ROW_WORD) || !defined(RSEQ_ASM_CHECK_ID_BY) || \
-	!defined(RSEQ_ASM_INC) || !defined(RSEQ_ASM_DEC) || \
+	!defined(RSEQ_ASM_CHECK_ID_BY) || \
+	!defined(RSEQ_ASM_NEXT_WORD) || !defined(RSEQ_ASM_PREVIOUS_WORD) || \
 	!defined(RSEQ_ASM_AT_REG) || !defined(RSEQ_ASM_GET) || !defined(RSEQ_ASM_PUT) || \
 	!defined(RSEQ_ASM_PUT_RELEASE) || !defined(RSEQ_ASM_BZ) || \
 	!defined(RSEQ_ASM_BNZ_AT) || !defined(RSEQ_ASM_BNA_AT) || \

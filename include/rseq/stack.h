@@ -12,7 +12,7 @@
  *
  * Memory: per CPU that pushes 32 bytes and 8 for each item of the capacity, rounded up to a power
  * of two and in pages shared with other structures up to a capacity of 4092; above, whole pages of
- * a mapping of its own, as far as they were ever filled. CPUs that never push take none. 48 bytes
+ * a mapping of its own, as far as they were ever filled. CPUs that never push take none. 64 bytes
  * for the stack.
  */
 #ifndef RSEQ_STACK_H
@@ -29,28 +29,19 @@ RSEQ_BEGIN_DECLS
 #pragma GCC diagnostic ignored "-Woverlength-strings"
 
 /*
- * A CPU's part. Its sections write to count and items: a push, while count is below limit; a pop,
- * while count is above floor. Both bounds are written with the stack's lock held alone. All zero is
- * an empty part whose limit is to be set by its first push.
+ * A CPU's part. Its sections write to items and to top, behind the newest one: a push, while top is
+ * below limit; a pop, while it is above floor. Both bounds are written with the stack's lock held
+ * alone. All zero is an empty part, which its first push makes ready.
  */
 struct rseq_stack_row {
-	uintptr_t count;
+	uintptr_t top;			/* these three are addresses of items */
 	uintptr_t limit;
-	uintptr_t floor;		/* 0, or above every count: then nobody pops */
+	uintptr_t floor;		/* the first item, or above every top: then nobody pops */
 	uintptr_t setting;		/* the capacity it was given plus 1, or 0: the stack's */
 };
 
-/*
- * For the functions below. rows.first is where the items of the first row are, behind the row.
- * shape is the distance of rows, shifted by RSEQ_STACK_ID_BITS, and rows.id again: a push or a pop
- * takes as long as its loads do, and that is one less.
- */
-struct rseq_stack {
-	struct rseq_rows rows;
-	uintptr_t shape;
-	size_t capacity;
-	unsigned int fallback_used;
-};
+/* Of no size: the pointer to it is a handle, see rseq/section.h. */
+struct rseq_stack;
 
 /*
  * Make an empty stack with room for capacity_per_cpu items on each CPU. In
@@ -148,14 +139,6 @@ RSEQ_API void *rseq_stack_pop_slow(struct rseq_stack *stack);
 RSEQ_API size_t rseq_stack_push_batch_slow(struct rseq_stack *stack, void *const *items, size_t nr);
 RSEQ_API size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items, size_t nr);
 
-#define RSEQ_STACK_ID_BITS	8
-#define RSEQ_STACK_ID(shape)		((shape) & ((1 << RSEQ_STACK_ID_BITS) - 1))
-#define RSEQ_STACK_STRIDE(shape)	((shape) >> RSEQ_STACK_ID_BITS)
-
-#define RSEQ_STACK_OPERANDS(first, shape)					\
-	[rseq_area] "r" (RSEQ_ASM_AREA), [rows] "r" (first),			\
-	[id] "r" (RSEQ_STACK_ID(shape)), [stride] "r" (RSEQ_STACK_STRIDE(shape))
-
 /*
  * Try to push an item, once. Neither is NULL.
  *
@@ -167,22 +150,23 @@ RSEQ_API size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items
  */
 RSEQ_INLINE __attribute__((nonnull)) bool rseq_stack_try_push(struct rseq_stack *stack, void *item)
 {
-	uintptr_t shape = stack->shape;
+	struct rseq_rows rows = rseq_rows_of(stack);
 
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
-		RSEQ_ASM_INDEX_STRIDE("rows", "id", "stride", RSEQ_ASM_EXIT_LABEL("failed"))
-		RSEQ_ASM_GET(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-32"))
-		RSEQ_ASM_BAE_AT(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-24"), RSEQ_ASM_EXIT_LABEL("failed"))
+		RSEQ_ASM_INDEX_BY("rows", "id", RSEQ_ASM_EXIT_LABEL("failed"))
+		RSEQ_ASM_GET(RSEQ_ASM_T1, RSEQ_ASM_ROW("rows", "0"))
+		RSEQ_ASM_BAE_AT(RSEQ_ASM_T1, RSEQ_ASM_ROW("rows", "8"),
+				RSEQ_ASM_EXIT_LABEL("failed"))
 		RSEQ_ASM_SCRATCH("item")
-		RSEQ_ASM_PUT(RSEQ_ASM_REG("item"), RSEQ_ASM_AT_ROW_WORD(RSEQ_ASM_T1))
-		RSEQ_ASM_INC(RSEQ_ASM_T1)
-		RSEQ_ASM_PUT(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-32"))
+		RSEQ_ASM_PUT(RSEQ_ASM_REG("item"), RSEQ_ASM_AT_REG(RSEQ_ASM_T1, "0"))
+		RSEQ_ASM_NEXT_WORD(RSEQ_ASM_T1)
+		RSEQ_ASM_PUT(RSEQ_ASM_T1, RSEQ_ASM_ROW("rows", "0"))
 		RSEQ_SECTION_END
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("stack_push", "failed")
 		: /* none */
-		: RSEQ_STACK_OPERANDS(stack->rows.first, shape), [item] "r" (item)
+		: RSEQ_SECTION_ROWS(&rows), [item] "r" (item)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES
 		: failed);
 	return true;
@@ -201,23 +185,23 @@ failed:
  */
 RSEQ_INLINE __attribute__((nonnull)) void *rseq_stack_try_pop(struct rseq_stack *stack)
 {
-	uintptr_t shape = stack->shape;
+	struct rseq_rows rows = rseq_rows_of(stack);
 	void *item;
 
 	__asm__ __volatile__ (
 		RSEQ_SECTION_BEGIN
-		RSEQ_ASM_INDEX_STRIDE("rows", "id", "stride", RSEQ_ASM_ABORT_LABEL)
-		RSEQ_ASM_GET(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-32"))
-		RSEQ_ASM_BNA_AT(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-16"),
+		RSEQ_ASM_INDEX_BY("rows", "id", RSEQ_ASM_ABORT_LABEL)
+		RSEQ_ASM_GET(RSEQ_ASM_T1, RSEQ_ASM_ROW("rows", "0"))
+		RSEQ_ASM_BNA_AT(RSEQ_ASM_T1, RSEQ_ASM_ROW("rows", "16"),
 				RSEQ_ASM_RESULT_LABEL("none"))
-		RSEQ_ASM_DEC(RSEQ_ASM_T1)
-		RSEQ_ASM_GET(RSEQ_ASM_REG("item"), RSEQ_ASM_AT_ROW_WORD(RSEQ_ASM_T1))
-		RSEQ_ASM_PUT(RSEQ_ASM_T1, RSEQ_ASM_AT_ROW("-32"))
+		RSEQ_ASM_PREVIOUS_WORD(RSEQ_ASM_T1)
+		RSEQ_ASM_GET(RSEQ_ASM_REG("item"), RSEQ_ASM_AT_REG(RSEQ_ASM_T1, "0"))
+		RSEQ_ASM_PUT(RSEQ_ASM_T1, RSEQ_ASM_ROW("rows", "0"))
 		RSEQ_SECTION_END
 		RSEQ_SECTION_RESULTS("stack_pop", "item", "0",
 				     RSEQ_SECTION_RESULT("none", "item", "0"))
 		: [item] "=&r" (item)
-		: RSEQ_STACK_OPERANDS(stack->rows.first, shape)
+		: RSEQ_SECTION_ROWS(&rows)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES);
 	return item;
 }
@@ -228,13 +212,13 @@ RSEQ_INLINE __attribute__((nonnull)) void *rseq_stack_try_pop(struct rseq_stack 
 RSEQ_INLINE bool rseq_stack_find_row(const struct rseq_stack *stack, uint32_t *id,
 		struct rseq_stack_row **row)
 {
+	struct rseq_rows rows = rseq_rows_of(stack);
 	const void *area = rseq_get_abi();
-	uintptr_t shape = stack->shape;
 
 	if (rseq_unlikely(!rseq_thread_registered()))
 		return false;
-	*id = RSEQ_READ_ONCE(((const uint32_t *)area)[RSEQ_STACK_ID(shape)]);
-	*row = (struct rseq_stack_row *)(stack->rows.first + *id * RSEQ_STACK_STRIDE(shape)) - 1;
+	*id = RSEQ_READ_ONCE(((const uint32_t *)area)[rows.id]);
+	*row = (struct rseq_stack_row *)(rows.first + (size_t)*id * RSEQ_PERCPU_STRIDE);
 	return true;
 }
 
@@ -250,34 +234,33 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_push_batch(struct rse
 		void *const *items, size_t nr)
 {
 	struct rseq_stack_row *row;
-	uintptr_t count, limit;
+	uintptr_t top, limit;
 	uint32_t id;
 
 	if (rseq_unlikely(!rseq_stack_find_row(stack, &id, &row)))
 		return 0;
-	count = RSEQ_READ_ONCE(row->count);
+	top = RSEQ_READ_ONCE(row->top);
 	limit = RSEQ_READ_ONCE(row->limit);
-	if (rseq_unlikely(count >= limit || !nr))
+	if (rseq_unlikely(top >= limit || !nr))
 		return 0;
-	if (nr > limit - count)
-		nr = limit - count;
+	if (nr > (limit - top) / sizeof(*items))
+		nr = (limit - top) / sizeof(*items);
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_CHECK_REGISTERED("failed")
 		RSEQ_ASM_CHECK_ID_BY("value", "id", RSEQ_ASM_EXIT_LABEL("failed"))
-		RSEQ_ASM_BNE(RSEQ_ASM_AT("row"), "count", "failed")
+		RSEQ_ASM_BNE(RSEQ_ASM_AT("row"), "top", "failed")
 		RSEQ_ASM_BNE(RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "8"), "limit", "failed")
-		RSEQ_ASM_COPY_WORDS("to", "from", "len")
+		RSEQ_ASM_COPY_WORDS("top", "from", "len")
 		RSEQ_ASM_STORE("result", RSEQ_ASM_AT("row"))
 		RSEQ_SECTION_END
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("stack_push_batch", "failed")
 		: /* none */
 		: [rseq_area] "r" (RSEQ_ASM_AREA),
-		  [id] "r" (RSEQ_STACK_ID(stack->shape)), [value] "r" (id), [row] "r" (row),
-		  [count] "r" (count), [limit] "r" (limit),
-		  [to] "r" ((void **)(row + 1) + count), [from] "r" (items),
-		  [len] "r" (nr * sizeof(*items)), [result] "r" (count + nr)
+		  [id] "r" (rseq_rows_of(stack).id), [value] "r" (id), [row] "r" (row),
+		  [top] "r" (top), [limit] "r" (limit), [from] "r" (items),
+		  [len] "r" (nr * sizeof(*items)), [result] "r" (top + nr * sizeof(*items))
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_COPY_CLOBBERS
 		: failed);
 	return nr;
@@ -298,35 +281,34 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_pop_batch(struct rseq
 		void **items, size_t nr)
 {
 	struct rseq_stack_row *row;
-	uintptr_t count;
+	uintptr_t top, floor;
 	uint32_t id;
 
 	if (rseq_unlikely(!rseq_stack_find_row(stack, &id, &row)))
 		return 0;
-	count = RSEQ_READ_ONCE(row->count);
-	if (rseq_unlikely(!count || !nr))
+	top = RSEQ_READ_ONCE(row->top);
+	floor = RSEQ_READ_ONCE(row->floor);
+	if (rseq_unlikely(top <= floor || !nr))
 		return 0;
-	if (nr > count)
-		nr = count;
+	if (nr > (top - floor) / sizeof(*items))
+		nr = (top - floor) / sizeof(*items);
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_CHECK_REGISTERED("failed")
 		RSEQ_ASM_CHECK_ID_BY("value", "id", RSEQ_ASM_EXIT_LABEL("failed"))
-		RSEQ_ASM_BNE(RSEQ_ASM_AT("row"), "count", "failed")
-		RSEQ_ASM_BNZ_AT(RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "16"),
-				RSEQ_ASM_EXIT_LABEL("failed"))
-		RSEQ_ASM_COPY_WORDS("to", "from", "len")
+		RSEQ_ASM_BNE(RSEQ_ASM_AT("row"), "top", "failed")
+		RSEQ_ASM_BNE(RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "16"), "floor", "failed")
+		RSEQ_ASM_COPY_WORDS("to", "result", "len")
 		RSEQ_ASM_STORE("result", RSEQ_ASM_AT("row"))
 		RSEQ_SECTION_END
 		RSEQ_SECTION_EXITS(RSEQ_SECTION_EXIT("failed"))
 		RSEQ_SECTION_ABORT("stack_pop_batch", "failed")
 		: /* none */
 		: [rseq_area] "r" (RSEQ_ASM_AREA),
-		  [id] "r" (RSEQ_STACK_ID(stack->shape)), [value] "r" (id), [row] "r" (row),
-		  [count] "r" (count), [to] "r" (items),
-		  [from] "r" ((void **)(row + 1) + (count - nr)),
-		  [len] "r" (nr * sizeof(*items)), [result] "r" (count - nr)
-		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES, RSEQ_ASM_COPY_CLOBBERS
+		  [id] "r" (rseq_rows_of(stack).id), [value] "r" (id), [row] "r" (row),
+		  [top] "r" (top), [floor] "r" (floor), [to] "r" (items),
+		  [len] "r" (nr * sizeof(*items)), [result] "r" (top - nr * sizeof(*items))
+		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_COPY_CLOBBERS
 		: failed);
 	return nr;
 failed:

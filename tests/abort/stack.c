@@ -21,7 +21,7 @@ extern int rseq_percpu_set(const struct rseq_rows *rows, int id, uintptr_t *word
 #define RELEASED	(UINTPTR_MAX - 1)
 
 struct row {
-	uintptr_t count, limit, floor, setting;
+	uintptr_t top, limit, floor, setting;
 	void *items[CAPACITY];
 };
 
@@ -31,8 +31,17 @@ static void **source;			/* of a batch */
 
 static struct row *row_of(enum rseq_percpu_mode mode, int id)
 {
-	return (struct row *)(stacks[mode]->rows.first - sizeof(struct rseq_stack_row) +
-			      (size_t)id * RSEQ_STACK_STRIDE(stacks[mode]->shape));
+	return (struct row *)(rseq_rows_of(stacks[mode]).first + (size_t)id * RSEQ_PERCPU_STRIDE);
+}
+
+BODY uintptr_t address_of(const struct row *row, uintptr_t item)
+{
+	return (uintptr_t)(row->items + item);
+}
+
+static uintptr_t count_of(const struct row *row)
+{
+	return row->top ? (row->top - address_of(row, 0)) / sizeof(void *) : 0;
 }
 
 BODY void clear(void **items, size_t from)
@@ -49,8 +58,8 @@ BODY bool is_bound(enum rseq_percpu_mode mode, bool push)
 	const struct row *row = row_of(mode, current_id(mode));
 
 	if (push)
-		return RSEQ_READ_ONCE(row->count) >= RSEQ_READ_ONCE(row->limit);
-	return RSEQ_READ_ONCE(row->floor) || !RSEQ_READ_ONCE(row->count);
+		return RSEQ_READ_ONCE(row->top) >= RSEQ_READ_ONCE(row->limit);
+	return RSEQ_READ_ONCE(row->top) <= RSEQ_READ_ONCE(row->floor);
 }
 
 BODY int try_push(struct call *call, enum rseq_percpu_mode mode)
@@ -193,12 +202,13 @@ OUTER_SUBJECT(stack_pop_batch_slow)
 
 BODY int set_limit(struct call *call, enum rseq_percpu_mode mode)
 {
-	struct rseq_stack *object = call->object;
+	struct rseq_rows rows = rseq_rows_of(call->object);
 	int id, result;
 
 	do {
 		id = current_id(mode);
-		result = rseq_percpu_set(&object->rows, id, &row_of(mode, id)->limit, CAPACITY);
+		result = rseq_percpu_set(&rows, id, &row_of(mode, id)->limit,
+					 address_of(row_of(mode, id), CAPACITY));
 	} while (once_more(call, mode, result ? -1 : 0));
 	return result ? -1 : 0;
 }
@@ -235,7 +245,7 @@ static int init(void)
 			if (data_share(row_of(mode, id), sizeof(struct row)))
 				return -1;
 		regions[m].base = (char *)row_of(mode, 0);
-		regions[m].stride = RSEQ_STACK_STRIDE(stacks[m]->shape);
+		regions[m].stride = RSEQ_PERCPU_STRIDE;
 	}
 	popped = data_shared(CAPACITY * sizeof(*popped));
 	source = data_shared(CAPACITY * sizeof(*source));
@@ -254,16 +264,17 @@ enum { OPEN = 0, IS_CLOSED = 32, IS_RELEASED = 64, IS_UNTOUCHED = 96 };
 
 static void reset_mode(enum rseq_percpu_mode mode, int id, int state)
 {
-	static const uintptr_t floors[] = { 0, CLOSED, RELEASED, 0 };
 	struct row *row = row_of(mode, id);
+	const uintptr_t floors[] = { address_of(row, 0), CLOSED, RELEASED, 0 };
+	size_t count = (size_t)ITEMS(state);
 
-	row->count = (uintptr_t)ITEMS(state);
-	row->limit = BOUNDS(state) ? 0 : CAPACITY;
+	row->top = state == IS_UNTOUCHED ? 0 : address_of(row, count);
+	row->limit = BOUNDS(state) ? 0 : address_of(row, CAPACITY);
 	row->floor = floors[BOUNDS(state)];
 	row->setting = 0;
-	for (uintptr_t i = 0; i < row->count; i++)
-		row->items[i] = (void *)((uintptr_t)(id + 1) * 100 + i);
-	clear(row->items, row->count);
+	clear(row->items, 0);
+	while (count--)
+		row->items[count] = (void *)((size_t)(id + 1) * 100 + count);
 }
 
 static void reset(int id, const struct input *input)
@@ -278,8 +289,8 @@ static void tidy(int id)
 	for (int mode = 0; mode < NR_MODES; mode++) {
 		struct row *row = row_of((enum rseq_percpu_mode)mode, id);
 
-		if (row->count < CAPACITY)
-			clear(row->items, row->count);
+		if (count_of(row) < CAPACITY)
+			clear(row->items, count_of(row));
 	}
 }
 
@@ -337,13 +348,15 @@ static const struct input opening_inputs[] = {
 static int push(struct call *call, enum rseq_percpu_mode mode, void *const *items, size_t nr)
 {
 	struct row *row = row_of(mode, call->id);
+	uintptr_t count = count_of(row);
 
-	if (row->count >= row->limit)
+	if (row->top >= row->limit)
 		return 1;
-	if (nr > row->limit - row->count)
-		nr = row->limit - row->count;
+	if (nr > CAPACITY - count)
+		nr = CAPACITY - count;
 	for (size_t i = 0; i < nr; i++)
-		row->items[row->count++] = items[i];
+		row->items[count + i] = items[i];
+	row->top = address_of(row, count + nr);
 	call->output = (intptr_t)nr;
 	return 0;
 }
@@ -352,13 +365,13 @@ static int pop(struct call *call, enum rseq_percpu_mode mode, void **items, size
 {
 	struct row *row = row_of(mode, call->id);
 
-	if (row->floor || !row->count)
+	if (row->top <= row->floor)
 		return 1;
-	if (nr > row->count)
-		nr = row->count;
-	row->count -= nr;
+	if (nr > count_of(row))
+		nr = count_of(row);
+	row->top -= nr * sizeof(void *);
 	for (size_t i = 0; i < nr; i++)
-		items[i] = row->items[row->count + i];
+		items[i] = row->items[count_of(row) + i];
 	call->output = (intptr_t)nr;
 	return 0;
 }
@@ -368,16 +381,15 @@ static void open_row(enum rseq_percpu_mode mode, int id)
 {
 	struct row *row = row_of(mode, id);
 
-	if (row->floor)
-		row->limit = CAPACITY;
-	row->floor = 0;
+	if (row->floor != address_of(row, 0))
+		row->limit = address_of(row, CAPACITY);
+	row->floor = address_of(row, 0);
 }
 
 enum { PUSH, POP, SWAP, STEAL };
 
 #define OWN_OF_PUSH	(1U << POP | 1U << SWAP | 1U << STEAL)
 #define OWN_OF_POP	(1U << PUSH | 1U << SWAP | 1U << STEAL)
-
 /* Where a steal makes it look at the row again, it need not be in the same one until it says so. */
 #define OWN_OF_POP_SLOW	(1U << PUSH | 1U << SWAP)
 
@@ -452,7 +464,7 @@ static int model_pop_slow_##suffix(struct call *call)					\
 }											\
 static int model_set_limit_##suffix(struct call *call)					\
 {											\
-	row_of(mode, call->id)->limit = CAPACITY;					\
+	row_of(mode, call->id)->limit = address_of(row_of(mode, call->id), CAPACITY);	\
 	return 0;									\
 }											\
 OPERATION(try_push, PUSH, suffix, model_try_push,					\
@@ -544,7 +556,7 @@ static bool run_steal(enum rseq_percpu_mode mode, int id, runner *run)
 	(void)run;
 	RSEQ_WRITE_ONCE(row->limit, 0);
 	RSEQ_WRITE_ONCE(row->floor, RELEASED);
-	RSEQ_WRITE_ONCE(row->count, 0);
+	RSEQ_WRITE_ONCE(row->top, address_of(row, 0));
 	return true;
 }
 

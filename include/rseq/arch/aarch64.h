@@ -115,14 +115,6 @@
 #define RSEQ_ASM_ROW(base, offset)	"[x17, " offset "]"
 #define RSEQ_ASM_AT_REG(reg, offset)	"[" reg ", " offset "]"
 
-#define RSEQ_ASM_INDEX_STRIDE(base, id, stride, target)				\
-	"ldr	w16, " RSEQ_ASM_AREA_FIELD("4") "\n\t"				\
-	"tbnz	w16, 31, " target "\n\t"					\
-	"ldr	w16, " RSEQ_ASM_AREA_FIELD_BY(id) "\n\t"			\
-	"madd	x17, x16, %[" stride "], %[" base "]\n\t"
-#define RSEQ_ASM_AT_ROW(offset)		"[x17, " offset "]"
-#define RSEQ_ASM_AT_ROW_WORD(reg)	"[x17, " reg ", lsl 3]"
-
 #define RSEQ_ASM_CHECK_ID_BY(value, id, target)					\
 	"ldr	w16, " RSEQ_ASM_AREA_FIELD_BY(id) "\n\t"			\
 	"cmp	w16, %w[" value "]\n\t"						\
@@ -130,10 +122,10 @@
 
 #define RSEQ_ASM_SET(reg, value)						\
 	"mov	" reg ", " value "\n\t"
-#define RSEQ_ASM_INC(reg)							\
-	"add	" reg ", " reg ", 1\n\t"
-#define RSEQ_ASM_DEC(reg)							\
-	"sub	" reg ", " reg ", 1\n\t"
+#define RSEQ_ASM_NEXT_WORD(reg)							\
+	"add	" reg ", " reg ", 8\n\t"
+#define RSEQ_ASM_PREVIOUS_WORD(reg)						\
+	"sub	" reg ", " reg ", 8\n\t"
 #define RSEQ_ASM_GET(reg, memory)						\
 	"ldr	" reg ", " memory "\n\t"
 #define RSEQ_ASM_PUT(reg, memory)						\

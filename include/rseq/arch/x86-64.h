@@ -105,25 +105,16 @@
 #define RSEQ_ASM_ROW(base, offset)	offset "(%[" base "], %%rax)"
 #define RSEQ_ASM_AT_REG(reg, offset)	offset "(" reg ")"
 
-#define RSEQ_ASM_INDEX_STRIDE(base, id, stride, target)				\
-	"cmpl	$0, " RSEQ_ASM_AREA_FIELD("4") "\n\t"				\
-	"jl	" target "\n\t"							\
-	"movl	" RSEQ_ASM_AREA_FIELD_BY(id) ", %%eax\n\t"			\
-	"imulq	%[" stride "], %%rax\n\t"					\
-	"addq	%[" base "], %%rax\n\t"
-#define RSEQ_ASM_AT_ROW(offset)		offset "(%%rax)"
-#define RSEQ_ASM_AT_ROW_WORD(reg)	"(%%rax, " reg ", 8)"
-
 #define RSEQ_ASM_CHECK_ID_BY(value, id, target)					\
 	"cmpl	%k[" value "], " RSEQ_ASM_AREA_FIELD_BY(id) "\n\t"		\
 	"jne	" target "\n\t"
 
 #define RSEQ_ASM_SET(reg, value)						\
 	"movq	$" value ", " reg "\n\t"
-#define RSEQ_ASM_INC(reg)							\
-	"addq	$1, " reg "\n\t"
-#define RSEQ_ASM_DEC(reg)							\
-	"subq	$1, " reg "\n\t"
+#define RSEQ_ASM_NEXT_WORD(reg)							\
+	"addq	$8, " reg "\n\t"
+#define RSEQ_ASM_PREVIOUS_WORD(reg)						\
+	"subq	$8, " reg "\n\t"
 #define RSEQ_ASM_GET(reg, memory)						\
 	"movq	" memory ", " reg "\n\t"
 #define RSEQ_ASM_PUT(reg, memory)						\
