@@ -111,7 +111,7 @@ static void close_call(struct bench_run *run)
 	free(call);
 }
 
-static int open_call(struct bench_run *run)
+static int open_call(struct bench_run *run, const char *function)
 {
 	struct call *call = calloc(1, sizeof(*call));
 	char path[PATH_MAX];
@@ -123,7 +123,7 @@ static int open_call(struct bench_run *run)
 	if (!bench_module("rseqctl-bench-call", path, sizeof(path)))
 		call->module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (call->module)
-		*(void **)&call->count = dlsym(call->module, "rseqctl_bench_count");
+		*(void **)&call->count = dlsym(call->module, function);
 	call->counter = rseq_counter_create();
 	if (call->count && call->counter) {
 		run->missing = NULL;
@@ -133,7 +133,22 @@ static int open_call(struct bench_run *run)
 	return -1;
 }
 
-BENCH_BODY(rseq_call)
+static int open_counting(struct bench_run *run)
+{
+	return open_call(run, "rseqctl_bench_count");
+}
+
+static int open_counting_own(struct bench_run *run)
+{
+	return open_call(run, "rseqctl_bench_count_own");
+}
+
+static int open_nothing(struct bench_run *run)
+{
+	return open_call(run, "rseqctl_bench_nothing");
+}
+
+BENCH_BODY(call)
 {
 	const struct call *call = run->state;
 	struct rseq_counter *counter = call->counter;
@@ -141,28 +156,12 @@ BENCH_BODY(rseq_call)
 
 	BENCH_REPEAT(nr, count(counter);)
 }
-BENCH_LOOPS(rseq_call)
-
-__attribute__((noinline))
-static void count_in_tls(struct rseq_counter *unused)
-{
-	BENCH_USE(unused);
-	own.count++;
-}
-
-BENCH_BODY(tls_call)
-{
-	struct rseq_counter *unused = run->state;
-	void (*count)(struct rseq_counter *) = count_in_tls;
-
-	BENCH_HIDE(count);
-	BENCH_REPEAT(nr, count(unused);)
-}
-BENCH_LOOPS(tls_call)
+BENCH_LOOPS(call)
 
 static const struct bench_variant calls[] = {
-	BENCH_VARIANT("rseq_counter_inc in a shared object", open_call, close_call, rseq_call),
-	BENCH_VARIANT("TLS increment in a function", NULL, NULL, tls_call),
+	BENCH_VARIANT("rseq_counter_inc in a shared object", open_counting, close_call, call),
+	BENCH_VARIANT("TLS increment there", open_counting_own, close_call, call),
+	BENCH_VARIANT("nothing there", open_nothing, close_call, call),
 	{ 0 },
 };
 
