@@ -17,6 +17,9 @@
 #define MIN_SIZE	4096
 #define MAX_SIZE	((size_t)1 << 30)
 
+/* How far ahead the oldest records are fetched, in records like the one at hand. */
+#define NR_AHEAD	8
+
 /* Of the words before a record, in bytes, at most: position, time, length. */
 #define MAX_HEADER	24
 
@@ -123,18 +126,33 @@ int rseq_ring_destroy(struct rseq_ring *shown)
 	return 0;
 }
 
-/* Passes as many records as have to go, and more, so that not every write has to do this. */
+/*
+ * Passes as many records as have to go, and more, so that not every write has to do this. Where a
+ * record begins depends on the length of the one before, 9 cycles each. A processor that expects it
+ * to be as long as the one before that goes on meanwhile: it guesses at branches, not at lengths.
+ */
 static bool pass_oldest(const struct part *part, struct cursor *tail, uintptr_t head, size_t need)
 {
 	const size_t size = part->ring->size, wanted = need > size / 8 ? need : size / 8;
+	struct cursor at = *tail;
+	size_t expected = 0, taken = 0;
 
-	while (tail->position != head && tail->position + size - head < wanted) {
-		size_t len = len_at(part, tail->position, head);
+	while (at.position != head && at.position + size - head < wanted) {
+		size_t len = len_at(part, at.position, head);
 
 		if (!len)
 			return false;
-		step(part, tail, len);
+		if (len != expected) {
+			expected = len;
+			taken = size_of(part, len);
+			__asm__ __volatile__ ("" : "+r" (expected), "+r" (taken));
+		}
+		__builtin_prefetch(record_at(part, at.position + NR_AHEAD * taken), 1);
+		at.position += taken;
+		at.mark.records++;
+		at.mark.bytes += expected;
 	}
+	*tail = at;
 	return true;
 }
 
