@@ -39,7 +39,7 @@ BENCH_LOOPS(rseq_write)
 /* A record is its length and its data in one piece; behind the end there is room for it. */
 static __thread struct own_ring {
 	char *data;
-	size_t head;
+	size_t head, tail;
 } own_ring __attribute__((aligned(BENCH_LINE)));
 
 /* A single thread keeps it, so that its pages are there from the second round on. */
@@ -55,6 +55,17 @@ static void free_own_ring(void)
 {
 	free(own_ring.data);
 	own_ring.data = NULL;
+	own_ring.head = own_ring.tail = 0;
+}
+
+static inline size_t space_of(size_t bytes)
+{
+	return sizeof(bytes) + ((bytes + 7) & ~(size_t)7);
+}
+
+static inline char *place_of(const struct own_ring *own, size_t position)
+{
+	return own->data + (position & (RING_BYTES - 1));
 }
 
 BENCH_BODY(tls_write)
@@ -68,17 +79,48 @@ BENCH_BODY(tls_write)
 	own = BENCH_OWN(own_ring);
 	BENCH_HIDE(bytes);
 	BENCH_REPEAT(nr,
-		char *at = own->data + (own->head & (RING_BYTES - 1));
+		char *at = place_of(own, own->head);
 
 		memcpy(at, &bytes, sizeof(bytes));
 		memcpy(at + sizeof(bytes), record, bytes);
-		own->head += sizeof(bytes) + ((bytes + 7) & ~(size_t)7);
+		own->head += space_of(bytes);
 		rseq_barrier();
 	)
 	if (run->nr_threads)
 		free_own_ring();
 }
 BENCH_LOOPS(tls_write)
+
+/* The same, but that it could be read: it knows where its oldest record begins. */
+BENCH_BODY(tls_readable)
+{
+	size_t bytes = run->bench->bytes;
+	char record[MAX_RECORD];
+	struct own_ring *own;
+
+	memset(record, 1, sizeof(record));
+	make_own_ring();
+	own_ring.tail = own_ring.head;
+	own = BENCH_OWN(own_ring);
+	BENCH_HIDE(bytes);
+	BENCH_REPEAT(nr,
+		char *at = place_of(own, own->head);
+
+		while (own->head + space_of(bytes) - own->tail > RING_BYTES) {
+			size_t oldest;
+
+			memcpy(&oldest, place_of(own, own->tail), sizeof(oldest));
+			own->tail += space_of(oldest);
+		}
+		memcpy(at, &bytes, sizeof(bytes));
+		memcpy(at + sizeof(bytes), record, bytes);
+		own->head += space_of(bytes);
+		rseq_barrier();
+	)
+	if (run->nr_threads)
+		free_own_ring();
+}
+BENCH_LOOPS(tls_readable)
 
 static void teardown_tls(struct bench_run *run)
 {
@@ -89,6 +131,7 @@ static void teardown_tls(struct bench_run *run)
 static const struct bench_variant writes[] = {
 	BENCH_VARIANT("rseq_ring_write", setup_ring, teardown_ring, rseq_write),
 	BENCH_VARIANT("copy to a TLS ring", NULL, teardown_tls, tls_write),
+	BENCH_VARIANT("the same, oldest record known", NULL, teardown_tls, tls_readable),
 	{ 0 },
 };
 
