@@ -121,10 +121,6 @@ int rseq_magazines_create(struct rseq_mempool *pool) rseq_hidden;
 int rseq_magazines_destroy(struct rseq_mempool *pool) rseq_hidden;
 void *rseq_magazine_take(struct rseq_mempool *pool, enum mempool_kind kind) rseq_hidden;
 bool rseq_magazine_put(struct rseq_mempool *pool, enum mempool_kind kind, void *item) rseq_hidden;
-intptr_t rseq_magazine_take_several(struct rseq_mempool *pool, enum mempool_kind kind,
-		intptr_t *items, intptr_t nr) rseq_hidden;
-bool rseq_magazine_put_several(struct rseq_mempool *pool, enum mempool_kind kind,
-		intptr_t *items, intptr_t nr) rseq_hidden;
 void rseq_magazines_empty(struct rseq_mempool *pool, intptr_t nr) rseq_hidden;
 void rseq_magazines_gather(struct rseq_mempool *pool) rseq_hidden;
 

@@ -6,7 +6,7 @@
  * Magazines are used through the operations of ops.h on this CPU's, so that a thread that is
  * preempted or migrates in between takes or puts nothing. The count and the word below it are
  * compared together: a count alone comes back to its value with other items. All callers share
- * these sections. Several items are copied inside of one, where the count is enough.
+ * the two sections, which can be tried through the simplest of them.
  */
 #include "mempool-internal.h"
 
@@ -57,47 +57,6 @@ bool rseq_magazine_put(struct rseq_mempool *pool, enum mempool_kind kind, void *
 	return false;
 }
 
-intptr_t rseq_magazine_take_several(struct rseq_mempool *pool, enum mempool_kind kind,
-		intptr_t *items, intptr_t nr)
-{
-	for (int try = 0; try < MAX_TRIES && rseq_thread_register_lazily(); try++) {
-		int cpu = (int)rseq_cpu_start();
-		struct mempool_magazine *magazine = &pool->magazines[kind][cpu];
-		intptr_t count = RSEQ_READ_ONCE(magazine->count);
-
-		if (count <= 0)
-			return 0;
-		if (nr > count)
-			nr = count;
-		if (!rseq_load_cbne_memcpy_store__ptr(RSEQ_MO_RELAXED, RSEQ_PERCPU_CPU_ID,
-						      &magazine->count, count, items,
-						      &magazine->items[count - nr],
-						      (size_t)nr * sizeof(*items), count - nr, cpu))
-			return nr;
-	}
-	return 0;
-}
-
-/* All of them or none. */
-bool rseq_magazine_put_several(struct rseq_mempool *pool, enum mempool_kind kind,
-		intptr_t *items, intptr_t nr)
-{
-	for (int try = 0; try < MAX_TRIES && rseq_thread_register_lazily(); try++) {
-		int cpu = (int)rseq_cpu_start();
-		struct mempool_magazine *magazine = &pool->magazines[kind][cpu];
-		intptr_t count = RSEQ_READ_ONCE(magazine->count);
-
-		if (count + nr > pool->magazine_items)
-			return false;
-		if (!rseq_load_cbne_memcpy_store__ptr(RSEQ_MO_RELAXED, RSEQ_PERCPU_CPU_ID,
-						      &magazine->count, count,
-						      &magazine->items[count], items,
-						      (size_t)nr * sizeof(*items), count + nr, cpu))
-			return true;
-	}
-	return false;
-}
-
 static size_t length(void)
 {
 	return (size_t)rseq_get_max_nr_cpus() * NR_KINDS * sizeof(struct mempool_magazine);
@@ -143,11 +102,10 @@ static void free_used(struct rseq_mempool *pool, void *item)
 /* Called with the lock. Gives up to nr of this CPU's used items back to their ranges. */
 void rseq_magazines_empty(struct rseq_mempool *pool, intptr_t nr)
 {
-	intptr_t items[MAGAZINE_ITEMS];
+	void *item;
 
-	nr = rseq_magazine_take_several(pool, ITEMS_USED, items, nr);
-	while (nr)
-		free_used(pool, (void *)items[--nr]);
+	while (nr-- > 0 && (item = rseq_magazine_take(pool, ITEMS_USED)))
+		free_used(pool, item);
 }
 
 /* Not the link of any free item. */

@@ -116,21 +116,18 @@ void __rseq_percpu *rseq_mempool_percpu_malloc(struct rseq_mempool *pool)
 /* Called with the lock. Leaves a few items for this CPU, if they show zeros, too. */
 static void leave_for_later(struct rseq_mempool *pool, const struct mempool_item *taken)
 {
-	struct mempool_item more[MAGAZINE_ITEMS];
-	intptr_t items[MAGAZINE_ITEMS], nr = 0;
+	struct mempool_item item = *taken;
 
 	if (!rseq_thread_register_lazily())
 		return;
-	for (; nr <= pool->magazine_items / 2; nr++) {
-		more[nr] = *taken;
-		if (!rseq_item_take_another_zero(&more[nr]))
-			break;
-		items[nr] = (intptr_t)rseq_item_at(more[nr].range, more[nr].index);
+	for (intptr_t i = 0; i <= pool->magazine_items / 2; i++) {
+		if (!rseq_item_take_another_zero(&item))
+			return;
+		if (!rseq_magazine_put(pool, ITEMS_ZERO, rseq_item_at(item.range, item.index))) {
+			rseq_item_free(item.range, item.index, ITEMS_ZERO);
+			return;
+		}
 	}
-	if (!nr || rseq_magazine_put_several(pool, ITEMS_ZERO, items, nr))
-		return;
-	while (nr--)
-		rseq_item_free(more[nr].range, more[nr].index, ITEMS_ZERO);
 }
 
 /*
