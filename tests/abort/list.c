@@ -36,9 +36,16 @@ static struct rseq_list_node *node_of(enum rseq_percpu_mode mode, int id, int in
 
 /* ---- the functions ---- */
 
-/* A try that fails does not say why. */
-BODY int try_push(struct call *call, enum rseq_percpu_mode mode)
+/* One function serves both modes, as one section does, all of whose ways are to be tried. */
+BODY enum rseq_percpu_mode mode_of(const struct call *call)
 {
+	return call->object == lists[RSEQ_PERCPU_MM_CID] ? RSEQ_PERCPU_MM_CID : RSEQ_PERCPU_CPU_ID;
+}
+
+/* A try that fails does not say why. */
+SUBJECT(list_try_push)
+{
+	enum rseq_percpu_mode mode = mode_of(call);
 	struct rseq_list *object = call->object;
 	struct rseq_list_node *item = call->item;
 	int result;
@@ -52,8 +59,9 @@ BODY int try_push(struct call *call, enum rseq_percpu_mode mode)
 	return result;
 }
 
-BODY int try_pop(struct call *call, enum rseq_percpu_mode mode)
+SUBJECT(list_try_pop)
 {
+	enum rseq_percpu_mode mode = mode_of(call);
 	struct rseq_list *object = call->object;
 	struct rseq_list_node *node;
 	int result;
@@ -65,26 +73,6 @@ BODY int try_pop(struct call *call, enum rseq_percpu_mode mode)
 	call->output = result ? 0 : (intptr_t)node;
 	call->modified = CHANGED(object);
 	return result;
-}
-
-SUBJECT(list_try_push)
-{
-	return try_push(call, RSEQ_PERCPU_CPU_ID);
-}
-
-SUBJECT(list_try_push_mm_cid)
-{
-	return try_push(call, RSEQ_PERCPU_MM_CID);
-}
-
-SUBJECT(list_try_pop)
-{
-	return try_pop(call, RSEQ_PERCPU_CPU_ID);
-}
-
-SUBJECT(list_try_pop_mm_cid)
-{
-	return try_pop(call, RSEQ_PERCPU_MM_CID);
 }
 
 END_OF_SUBJECTS
@@ -389,15 +377,15 @@ static const struct conflict conflicts[] = {
 
 static const struct subject list_subjects[] = {
 	ENTRY(list_try_push, try_push_cpu_id, RSEQ_PERCPU_CPU_ID, ALL_KEPT, list_try_push),
-	ENTRY(list_try_push_mm_cid, try_push_mm_cid, RSEQ_PERCPU_MM_CID, ALL_KEPT,
-	      list_try_push_mm_cid),
+	ENTRY(list_try_push, try_push_mm_cid, RSEQ_PERCPU_MM_CID, ALL_KEPT, list_try_push),
 	ENTRY(list_try_pop, try_pop_cpu_id, RSEQ_PERCPU_CPU_ID, ALL_KEPT, list_try_pop),
-	ENTRY(list_try_pop_mm_cid, try_pop_mm_cid, RSEQ_PERCPU_MM_CID, ALL_KEPT,
-	      list_try_pop_mm_cid),
+	ENTRY(list_try_pop, try_pop_mm_cid, RSEQ_PERCPU_MM_CID, ALL_KEPT, list_try_pop),
 	ENTRY(list_push, push_cpu_id, RSEQ_PERCPU_CPU_ID, false, list_push),
 	ENTRY(list_pop, pop_cpu_id, RSEQ_PERCPU_CPU_ID, false, list_pop),
 	ENTRY(list_push_slow, push_cpu_id, RSEQ_PERCPU_CPU_ID, false, rseq_list_push_slow),
 	ENTRY(list_pop_slow, pop_cpu_id, RSEQ_PERCPU_CPU_ID, false, rseq_list_pop_slow),
+	ENTRY(list_push_slow, push_mm_cid, RSEQ_PERCPU_MM_CID, false, rseq_list_push_slow),
+	ENTRY(list_pop_slow, pop_mm_cid, RSEQ_PERCPU_MM_CID, false, rseq_list_pop_slow),
 	ENTRY(list_push, push_mm_cid, RSEQ_PERCPU_MM_CID, false, list_push),
 	ENTRY(list_pop, pop_mm_cid, RSEQ_PERCPU_MM_CID, false, list_pop),
 	{ "list_open", &open_cpu_id, RSEQ_PERCPU_CPU_ID, false, list_open,

@@ -35,8 +35,15 @@ BODY bool is_in_the_way(enum rseq_percpu_mode mode)
 	return RSEQ_READ_ONCE(row->gate) || RSEQ_READ_ONCE(row->held);
 }
 
-BODY int try_section(struct call *call, enum rseq_percpu_mode mode)
+/* One function serves both modes, as one section does, all of whose ways are to be tried. */
+BODY enum rseq_percpu_mode mode_of(const struct call *call)
 {
+	return call->object == &locks[RSEQ_PERCPU_MM_CID] ? RSEQ_PERCPU_MM_CID : RSEQ_PERCPU_CPU_ID;
+}
+
+SUBJECT(lock_try_section)
+{
+	enum rseq_percpu_mode mode = mode_of(call);
 	struct rseq_lock *object = call->object;
 	int result, cpu;
 
@@ -69,16 +76,6 @@ BODY int try_release(struct call *call, enum rseq_percpu_mode mode)
 	} while (once_more(call, mode, result));
 	call->modified = CHANGED(object) || CHANGED(id);
 	return result;
-}
-
-SUBJECT(lock_try_section)
-{
-	return try_section(call, RSEQ_PERCPU_CPU_ID);
-}
-
-SUBJECT(lock_try_section_mm_cid)
-{
-	return try_section(call, RSEQ_PERCPU_MM_CID);
 }
 
 SUBJECT(lock_try_release)
@@ -336,12 +333,14 @@ static const struct conflict conflicts[] = {
 
 static const struct subject lock_subjects[] = {
 	ENTRY(lock_try_section, acquire_cpu_id, RSEQ_PERCPU_CPU_ID, ALL_KEPT),
-	ENTRY(lock_try_section_mm_cid, acquire_mm_cid, RSEQ_PERCPU_MM_CID, ALL_KEPT),
+	ENTRY(lock_try_section, acquire_mm_cid, RSEQ_PERCPU_MM_CID, ALL_KEPT),
 	ENTRY(lock_try_release, release_cpu_id, RSEQ_PERCPU_CPU_ID, ALL_KEPT),
 	ENTRY(lock_try_release_mm_cid, release_mm_cid, RSEQ_PERCPU_MM_CID, ALL_KEPT),
 	ENTRY(lock_try_acquire, acquire_slow_cpu_id, RSEQ_PERCPU_CPU_ID, false),
 	ENTRY(lock_try_acquire, acquire_slow_mm_cid, RSEQ_PERCPU_MM_CID, false),
 	INNER_ENTRY(lock_try_again, acquire_slow_cpu_id, RSEQ_PERCPU_CPU_ID,
+		    rseq_lock_try_again),
+	INNER_ENTRY(lock_try_again, acquire_slow_mm_cid, RSEQ_PERCPU_MM_CID,
 		    rseq_lock_try_again),
 	INNER_ENTRY(lock_close_here, keep_cpu_id, RSEQ_PERCPU_CPU_ID, rseq_lock_close_here),
 	INNER_ENTRY(lock_close_here_mm_cid, keep_mm_cid, RSEQ_PERCPU_MM_CID,

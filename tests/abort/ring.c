@@ -21,12 +21,21 @@ BODY int outcome(struct call *call, uintptr_t end)
 
 END_OF_SUBJECTS
 
+static struct rseq_ring rings[2];	/* by mode */
+
+/* One function serves both modes, as one section does, all of whose ways are to be tried. */
+BODY enum rseq_percpu_mode mode_of(const struct call *call)
+{
+	return call->object == &rings[RSEQ_PERCPU_MM_CID] ? RSEQ_PERCPU_MM_CID : RSEQ_PERCPU_CPU_ID;
+}
+
 /*
  * The copy changes vector registers, too, which gcc does not preserve in functions that preserve
  * all. Values that live over the operation stand in for that.
  */
-BODY int ring_try_write(enum rseq_percpu_mode mode, struct call *call)
+OUTER_SUBJECT(ring_try_write)
 {
+	enum rseq_percpu_mode mode = mode_of(call);
 	struct rseq_ring *object = call->object;
 	const char *src = call->src;
 	size_t len = call->len;
@@ -41,8 +50,9 @@ BODY int ring_try_write(enum rseq_percpu_mode mode, struct call *call)
 	return result;
 }
 
-BODY int ring_try_write_stamped(enum rseq_percpu_mode mode, struct call *call)
+OUTER_SUBJECT(ring_try_write_stamped)
 {
+	enum rseq_percpu_mode mode = mode_of(call);
 	struct rseq_ring *object = call->object;
 	const char *src = call->src;
 	size_t len = call->len;
@@ -57,17 +67,6 @@ BODY int ring_try_write_stamped(enum rseq_percpu_mode mode, struct call *call)
 			 CHANGED(load) || CHANGED(newv) || CHANGED(count);
 	return result;
 }
-
-#define DEFINE(operation, mode)								\
-	OUTER_SUBJECT(operation##_##mode)						\
-	{										\
-		return operation(RSEQ_PERCPU_##mode, call);				\
-	}
-
-DEFINE(ring_try_write, CPU_ID)
-DEFINE(ring_try_write, MM_CID)
-DEFINE(ring_try_write_stamped, CPU_ID)
-DEFINE(ring_try_write_stamped, MM_CID)
 
 /* ---- the data: a row for each id, with what it points to ---- */
 
@@ -100,7 +99,6 @@ static const struct {
 	[FULL] = { 32, 8 },
 };
 
-static struct rseq_ring rings[2];	/* by mode */
 static char *rows;
 static char (*sources)[LONGEST + 8];
 
@@ -306,7 +304,7 @@ static const struct operation stamped_operations[2] = {
 
 #define ENTRY(operation, mode, operations)						\
 	{ #operation " " #mode, &operations[RSEQ_PERCPU_##mode], RSEQ_PERCPU_##mode, false,	\
-	  FUNCTION_AND_CODE(operation##_##mode), NULL }
+	  FUNCTION_AND_CODE(operation), NULL }
 
 static const struct subject ring_subjects[] = {
 	ENTRY(ring_try_write, CPU_ID, write_operations),

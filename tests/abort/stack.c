@@ -52,6 +52,12 @@ BODY void clear(void **items, size_t from)
 
 /* ---- the functions ---- */
 
+/* One function serves both modes, as one section does, all of whose ways are to be tried. */
+BODY enum rseq_percpu_mode mode_of(const struct call *call)
+{
+	return call->object == stacks[RSEQ_PERCPU_MM_CID] ? RSEQ_PERCPU_MM_CID : RSEQ_PERCPU_CPU_ID;
+}
+
 /* A try that fails does not say why. */
 BODY bool is_bound(enum rseq_percpu_mode mode, bool push)
 {
@@ -62,8 +68,9 @@ BODY bool is_bound(enum rseq_percpu_mode mode, bool push)
 	return RSEQ_READ_ONCE(row->top) <= RSEQ_READ_ONCE(row->floor);
 }
 
-BODY int try_push(struct call *call, enum rseq_percpu_mode mode)
+SUBJECT(stack_try_push)
 {
+	enum rseq_percpu_mode mode = mode_of(call);
 	struct rseq_stack *object = call->object;
 	void *item = call->item;
 	int result;
@@ -77,8 +84,9 @@ BODY int try_push(struct call *call, enum rseq_percpu_mode mode)
 	return result;
 }
 
-BODY int try_pop(struct call *call, enum rseq_percpu_mode mode)
+SUBJECT(stack_try_pop)
 {
+	enum rseq_percpu_mode mode = mode_of(call);
 	struct rseq_stack *object = call->object;
 	void *item;
 	int result;
@@ -92,26 +100,6 @@ BODY int try_pop(struct call *call, enum rseq_percpu_mode mode)
 	call->output = (intptr_t)item;
 	call->modified = CHANGED(object);
 	return result;
-}
-
-SUBJECT(stack_try_push)
-{
-	return try_push(call, RSEQ_PERCPU_CPU_ID);
-}
-
-SUBJECT(stack_try_push_mm_cid)
-{
-	return try_push(call, RSEQ_PERCPU_MM_CID);
-}
-
-SUBJECT(stack_try_pop)
-{
-	return try_pop(call, RSEQ_PERCPU_CPU_ID);
-}
-
-SUBJECT(stack_try_pop_mm_cid)
-{
-	return try_pop(call, RSEQ_PERCPU_MM_CID);
 }
 
 END_OF_SUBJECTS
@@ -574,19 +562,19 @@ static const struct conflict conflicts[] = {
 #define ENTRIES(name, operation, keeps)							\
 	ENTRY(name, operation##_cpu_id, RSEQ_PERCPU_CPU_ID, keeps, name),		\
 	ENTRY(name##_mm_cid, operation##_mm_cid, RSEQ_PERCPU_MM_CID, keeps, name##_mm_cid)
-#define ENTRIES_OF_ONE(name, operation, code)						\
-	ENTRY(name, operation##_cpu_id, RSEQ_PERCPU_CPU_ID, false, code),		\
-	ENTRY(name, operation##_mm_cid, RSEQ_PERCPU_MM_CID, false, code)
+#define ENTRIES_OF_ONE(name, operation, keeps, code)					\
+	ENTRY(name, operation##_cpu_id, RSEQ_PERCPU_CPU_ID, keeps, code),		\
+	ENTRY(name, operation##_mm_cid, RSEQ_PERCPU_MM_CID, keeps, code)
 
 static const struct subject stack_subjects[] = {
-	ENTRIES(stack_try_push, try_push, ALL_KEPT),
-	ENTRIES(stack_try_pop, try_pop, ALL_KEPT),
+	ENTRIES_OF_ONE(stack_try_push, try_push, ALL_KEPT, stack_try_push),
+	ENTRIES_OF_ONE(stack_try_pop, try_pop, ALL_KEPT, stack_try_pop),
 	ENTRIES(stack_try_push_batch, try_push_batch, false),
 	ENTRIES(stack_try_pop_batch, try_pop_batch, false),
-	ENTRIES_OF_ONE(stack_push, push, stack_push),
-	ENTRIES_OF_ONE(stack_pop, pop, stack_pop),
-	ENTRIES_OF_ONE(stack_push_batch_slow, push_slow, rseq_stack_push_batch_slow),
-	ENTRIES_OF_ONE(stack_pop_batch_slow, pop_slow, rseq_stack_pop_batch_slow),
+	ENTRIES_OF_ONE(stack_push, push, false, stack_push),
+	ENTRIES_OF_ONE(stack_pop, pop, false, stack_pop),
+	ENTRIES_OF_ONE(stack_push_batch_slow, push_slow, false, rseq_stack_push_batch_slow),
+	ENTRIES_OF_ONE(stack_pop_batch_slow, pop_slow, false, rseq_stack_pop_batch_slow),
 	ENTRY(stack_set_limit, set_limit_cpu_id, RSEQ_PERCPU_CPU_ID, false, rseq_percpu_set),
 	ENTRY(stack_set_limit_mm_cid, set_limit_mm_cid, RSEQ_PERCPU_MM_CID, false,
 	      rseq_percpu_set),
