@@ -288,7 +288,8 @@ void storm_report(const struct storm *storm)
 	       seconds, storm_count(storm, STORM_MIGRATE) / seconds,
 	       storm_count(storm, STORM_SIGNAL) / seconds, storm_count(storm, STORM_WAKE) / seconds,
 	       storm_count(storm, STORM_FENCE) / seconds);
-	printf("aborts: %ju a second\n", (uintmax_t)info.aborts / seconds);
+	printf("%ju aborts, %ju a second\n", (uintmax_t)info.aborts,
+	       (uintmax_t)info.aborts / seconds);
 	if (!info.aborts)
 		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
 }

@@ -67,6 +67,12 @@ add_file() { # source tree, build tree, image, path
 	return 1
 }
 
+# Which libc programs in an image use.
+libc_name() { # image
+	grep -aoE 'GNU C Library .* release version [0-9.]*[0-9]' "$1/lib/libc.so.6" |
+		sed 's/.* version /glibc /'
+}
+
 # Makes the first file system of virtual machines, which lacks only a cell's own list of jobs.
 make_image() { # architecture, source tree, build tree, file to write, files
 	local build=$3 image=$4.tree file
@@ -86,6 +92,7 @@ make_image() { # architecture, source tree, build tree, file to write, files
 	done < <(cd "$image" && find usr "${@:5}" -type f)
 	# glibc loads it when a thread is cancelled or ends itself.
 	[ ! -e "$image/lib/libc.so.6" ] || add_library "$build" "$image" libgcc_s.so.1 || return 1
+	libc_name "$image" >"${4%.image}.libc"
 	(cd "$image" && find . | cpio -o -H newc -R 0:0 --quiet) >"$4"
 	rm -rf "$image"
 }

@@ -1,28 +1,38 @@
 # SPDX-License-Identifier: MIT
+# What these need beside a build, ./dev setup installs.
+#
 # make check-vm [CELLS="PATTERN..."]: the tests on other kernels, in virtual machines.
+# make tested [CELLS="PATTERN..."]: all of them, the long ones too, for doc/tested.md.
 
 vm_files = \
 	tests/vm/cells \
 	tests/vm/compare-info.py \
+	tests/vm/cpuset.sh \
 	tests/vm/expected-info \
+	tests/vm/hotplug.sh \
 	tests/vm/image.sh \
 	tests/vm/init \
 	tests/vm/packages.sh \
 	tests/vm/programs \
 	tests/vm/run \
-	tests/vm/setup \
+	tests/vm/table.py \
 	tests/vm/toolchains.sh
-EXTRA_DIST += $(vm_files)
+EXTRA_DIST += $(vm_files) tests/vm/runner.sh
+TESTS += tests/vm/runner.sh
 
-check_PROGRAMS += tests/vm/probe
+vm_programs = tests/vm/cpus tests/vm/misuse tests/vm/numa tests/vm/probe
+check_PROGRAMS += $(vm_programs)
+tests_vm_cpus_LDADD = src/librseq.la
+tests_vm_misuse_LDADD = src/librseq.la
+tests_vm_numa_LDADD = src/librseq.la
 tests_vm_probe_LDADD = src/librseq.la
 
-CELLS = ci
-VM_FLAGS =
-
 check-vm: all
-	$(srcdir)/tests/vm/run -b '$(host_cpu)=$(abs_top_builddir)' $(VM_FLAGS) -- '$(CELLS)'
-.PHONY: check-vm
+	$(run_vm) $(VM_FLAGS) -- '$(CELLS)'
+tested: all
+	$(run_vm) -a -o $(srcdir)/doc/tested.md $(VM_FLAGS) -- '$(or $(CELLS),*)'
+.PHONY: check-vm tested
+run_vm = $(srcdir)/tests/vm/run -b '$(host_cpu)=$(abs_top_builddir)'
 
 clean-local: clean-vm
 clean-vm:
