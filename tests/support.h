@@ -6,9 +6,11 @@
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
+#include <rseq/info.h>
 #include <rseq/rseq.h>
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -110,6 +112,17 @@ static inline unsigned int support_registered_length(void *area)
 		if (support_is_registered(area, length))
 			return length;
 	return 0;
+}
+
+/* Whether the library fences with membarrier(): some kernels lose it (see rseq/info.h). */
+static inline bool support_has_membarrier(void)
+{
+	struct rseq_info info = { .size = sizeof(info) };
+
+	if (rseq_get_info(&info) ||
+	    ((info.kernel_bugs & RSEQ_KERNEL_BUG_MEMBARRIER) && !info.kernel_trusted))
+		return false;
+	return !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0);
 }
 
 /* Ends in a thread that has no rseq, and that the library does not register by itself. */
