@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 
-dist_doc_DATA += doc/benchmark.md doc/benchmark.svg doc/guide.md
+dist_doc_DATA += doc/benchmark.md doc/benchmark.svg doc/guide.md doc/tested.md
 dist_man_MANS += \
 	doc/man/librseq.7 \
 	doc/man/rseq_available.3 \

@@ -30,7 +30,7 @@ tests_vm_probe_LDADD = src/librseq.la
 check-vm: all
 	$(run_vm) $(VM_FLAGS) -- '$(CELLS)'
 tested: all
-	$(run_vm) -a -o $(srcdir)/doc/tested.md $(VM_FLAGS) -- '$(or $(CELLS),*)'
+	cells='$(CELLS)'; $(run_vm) -a -o $(srcdir)/doc/tested.md $(VM_FLAGS) -- "$${cells:-*}"
 .PHONY: check-vm tested
 run_vm = $(srcdir)/tests/vm/run -b '$(host_cpu)=$(abs_top_builddir)'
 
