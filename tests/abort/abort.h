@@ -10,6 +10,7 @@
 
 struct options {
 	bool quick;			/* less, but each instruction of each section */
+	bool brief;			/* even less: one conflict, with a migration */
 	bool first_only;		/* stop at the first violation */
 	const char *only;		/* subjects with this in their names; NULL for all */
 	int home, away;			/* two CPUs; the same one where there is no other */

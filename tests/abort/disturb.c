@@ -173,18 +173,21 @@ void walk_disturb(void)
 {
 	const struct conflict *conflict = walk.subject->structure->conflicts;
 	const struct conflict *end = conflict + walk.subject->structure->nr_conflicts;
+	const bool moves = options.away != options.home;
 
 	disturb(PREEMPTED, NULL);
 	for (; conflict < end; conflict++) {
 		if (!is_tried(walk.subject, walk.input, conflict, walk.point.inside))
 			continue;
-		disturb(CONFLICTED, conflict);
-		if (options.away != options.home)
+		if (!options.brief || !moves)
+			disturb(CONFLICTED, conflict);
+		if (moves)
 			disturb(MIGRATED, conflict);
-		if (options.away != options.home && is_own(walk.subject, conflict) &&
+		if (moves && !options.brief && is_own(walk.subject, conflict) &&
 		    walk.subject->mode == RSEQ_PERCPU_MM_CID && walk.input->thorough)
 			disturb(DISPLACED, conflict);
-		disturb(SIGNALLED, conflict);
+		if (!options.brief)
+			disturb(SIGNALLED, conflict);
 	}
 	walk.disturbance = PREEMPTED;
 	walk.conflict = NULL;

@@ -238,15 +238,18 @@ static bool disturb_in_all_ways(bool inside)
 {
 	const struct conflict *conflict = now.subject->structure->conflicts;
 	const struct conflict *end = conflict + now.subject->structure->nr_conflicts;
+	const bool moves = options.away != options.home;
 
 	if (!disturb(SIGNALLED, NULL))
 		return false;
 	for (; conflict < end; conflict++) {
 		if (!is_tried(now.subject, now.input, conflict, inside))
 			continue;
-		disturb(CONFLICTED, conflict);
-		disturb(NESTED, conflict);
-		if (options.away != options.home)
+		if (!options.brief || !moves)
+			disturb(CONFLICTED, conflict);
+		if (!options.brief)
+			disturb(NESTED, conflict);
+		if (moves)
 			disturb(MIGRATED, conflict);
 	}
 	return true;

@@ -4,7 +4,8 @@
  *
  *	test-abort [-qb1] [-p | -t] [NAME]
  *
- *	-q	quick: fewer conflicting operations, fewer operands, few places outside of sections
+ *	-q	quick: fewer conflicting operations, fewer operands, few places outside of sections;
+ *		-qq: one conflicting operation at each instruction, on another CPU if there is one
  *	-b	breakpoints are planted in the code: an emulated machine's own are slow
  *	-p	with ptrace only; -t with traps in the code only
  *	-1	once, whether libc has registered this thread or not; else twice, as two programs,
@@ -42,6 +43,14 @@ bool is_own(const struct subject *subject, const struct conflict *conflict)
 	return subject->operation->own >> (conflict - subject->structure->conflicts) & 1;
 }
 
+static bool is_first_own(const struct subject *subject, const struct conflict *conflict)
+{
+	for (const struct conflict *c = subject->structure->conflicts; c < conflict; c++)
+		if (is_own(subject, c))
+			return false;
+	return is_own(subject, conflict);
+}
+
 /*
  * Outside of sections what matters is whether the operation was over; its own kind shows that, and
  * the one kind that brings back what was there.
@@ -53,6 +62,8 @@ bool is_tried(const struct subject *subject, const struct input *input,
 
 	if (conflict->by_cpu && subject->mode != RSEQ_PERCPU_CPU_ID)
 		return false;
+	if (options.brief)
+		return is_first_own(subject, conflict);
 	if (is_own(subject, conflict))
 		return true;
 	return input->thorough && (!few || conflict->restores);
@@ -224,6 +235,7 @@ int main(int argc, char **argv)
 	while ((option = getopt(argc, argv, "qbpt1")) != -1) {
 		switch (option) {
 		case 'q':
+			options.brief = options.quick;
 			options.quick = true;
 			break;
 		case 'b':
