@@ -62,6 +62,8 @@ prepare_bullseye() { # tree, architecture, compiler
 prepare_musl() { # tree, architecture, compiler
 	local directory headers specs=$1/musl.specs
 	unpack_tree "$1" bookworm "$2" musl musl-dev linux-libc-dev || return 1
+	# Debian's compiler finds it beside the headers' libraries, since /lib is /usr/lib.
+	ln -sfn -r "$1/lib/$2-linux-musl/libc.so" "$1/usr/lib/$2-linux-musl/libc.so"
 	mkdir -p "$1/kernel"
 	for directory in linux asm asm-generic; do
 		for headers in "$1/usr/include" "$1/usr/include/$2-linux-gnu"; do
