@@ -111,6 +111,26 @@ bool rseq_thread_register_lazily(void) rseq_hidden;
 bool rseq_thread_is_borrowed(void) rseq_hidden;
 void rseq_thread_info(struct rseq_info *info) rseq_hidden;
 
+/*
+ * Mappings that hold pointers of programs. LeakSanitizer, where it is part of the process, looks
+ * for these in memory of malloc() alone, unless it is told of more.
+ */
+extern void __lsan_register_root_region(const void *begin, size_t len) __attribute__((weak));
+extern void __lsan_unregister_root_region(const void *begin, size_t len) __attribute__((weak));
+
+static inline void rseq_show_pointers(const void *map, size_t len)
+{
+	if (__lsan_register_root_region)
+		__lsan_register_root_region(map, len);
+}
+
+/* Before it is unmapped. */
+static inline void rseq_hide_pointers(const void *map, size_t len)
+{
+	if (__lsan_unregister_root_region)
+		__lsan_unregister_root_region(map, len);
+}
+
 /* Aborts of the structures' sections, counted in their slow paths; atomic. */
 extern uint64_t rseq_abort_count rseq_hidden;
 

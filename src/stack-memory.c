@@ -50,13 +50,16 @@ static int map_items(struct stack *stack)
 	madvise(items, len, MADV_NOHUGEPAGE);
 	stack->items = items;
 	stack->map_len = len;
+	rseq_show_pointers(items, len);
 	return 0;
 }
 
 static void free_stack(struct stack *stack)
 {
-	if (stack->map_len)
+	if (stack->map_len) {
+		rseq_hide_pointers(stack->items, stack->map_len);
 		munmap(stack->items, stack->map_len);
+	}
 	free(stack);
 }
 

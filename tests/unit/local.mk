@@ -99,6 +99,9 @@ if HAVE_URCU_ALL
 cmocka_tests += $(urcu_tests)
 endif
 
+TESTS += tests/unit/leaks.sh
+EXTRA_DIST += tests/unit/leaks.sh tests/unit/leaks.c
+
 unit_tests = $(plain_tests)
 if HAVE_CMOCKA
 unit_tests += $(cmocka_tests)
