@@ -76,7 +76,16 @@ EXTRA_DIST += src/librseq.map
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = src/librseq.pc src/librseq-urcu.pc
 
+# Where gdb looks for what belongs to the shared library.
+gdbdir = $(datadir)/gdb/auto-load$(libdir)
+
 # `make install prefix=DIR` may name another prefix than configure knew.
 install-data-hook:
 	sed -i 's|^prefix=.*|prefix=$(prefix)|' '$(DESTDIR)$(pkgconfigdir)/librseq.pc' \
 		'$(DESTDIR)$(pkgconfigdir)/librseq-urcu.pc'
+	name=`sed -n "s/^library_names='\([^ ']*\).*/\1/p" src/librseq.la`; \
+	test -z "$$name" || { $(MKDIR_P) '$(DESTDIR)$(gdbdir)' && \
+		ln -sf '$(pkgdatadir)/rseq-gdb.py' "$(DESTDIR)$(gdbdir)/$$name-gdb.py"; }
+
+uninstall-hook:
+	rm -f '$(DESTDIR)$(gdbdir)'/librseq.so.*-gdb.py

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
 
+# For gdb, which loads it by itself together with a library that it is named after.
+dist_pkgdata_DATA = src/tools/rseq-gdb.py
+
 bin_PROGRAMS += src/tools/rseqctl
 src_tools_rseqctl_SOURCES = \
 	src/tools/bench-cache.c \

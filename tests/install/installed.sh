@@ -14,6 +14,12 @@ stage=tests/install/stage
 # Every header of the source tree is installed, under its own name.
 diff -r "$source/include/rseq" "$root/include/rseq" || complain "installed headers differ"
 
+# gdb finds its commands by the library's name.
+for library in "$root"/lib/librseq.so.*.*; do
+	[ ! -e "$library" ] || [ -s "$root/share/gdb/auto-load$library-gdb.py" ] ||
+		complain "no commands for gdb beside $library"
+done
+
 path_of() { # file: its search path for libraries
 	"${READELF:-readelf}" -dW "$1" | grep -E 'R(UN)?PATH'
 }

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: MIT
 # rseqctl from outside, by scripts. The programs are what they look at, and what they look with.
 
-tools_tests = tests/tools/bench.sh tests/tools/info.sh tests/tools/info-pid.sh
-EXTRA_DIST += $(tools_tests) tests/tools/rseqctl.sh
+tools_tests = \
+	tests/tools/bench.sh \
+	tests/tools/gdb.sh \
+	tests/tools/info.sh \
+	tests/tools/info-pid.sh
+EXTRA_DIST += $(tools_tests) \
+	tests/tools/debug.py \
+	tests/tools/debugged.c \
+	tests/tools/rseqctl.sh
 TESTS += $(tools_tests)
 
 check_PROGRAMS += \
