@@ -118,6 +118,18 @@ static inline uintptr_t position(const struct border *border)
 	return position_of(load(&border->position));
 }
 
+/* The mark that belongs to a border's word, which may have moved on since. */
+static inline struct mark read_mark(const struct border *border, uintptr_t word)
+{
+	const struct mark *mark = &border->marks[word & 1];
+
+	return (struct mark) {
+		.records = RSEQ_READ_ONCE(mark->records),
+		.bytes = RSEQ_READ_ONCE(mark->bytes),
+		.read = RSEQ_READ_ONCE(mark->read),
+	};
+}
+
 /* The only one who moves it, but for sections. What moves it again comes after that. */
 static inline void move_border(struct border *border, const struct cursor *to)
 {

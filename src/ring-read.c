@@ -14,13 +14,9 @@ static struct cursor read_border(const struct border *border)
 	uintptr_t word, now = load(&border->position);
 
 	do {
-		const struct mark *mark = &border->marks[now & 1];
-
 		word = now;
 		cursor.position = position_of(word);
-		cursor.mark.records = RSEQ_READ_ONCE(mark->records);
-		cursor.mark.bytes = RSEQ_READ_ONCE(mark->bytes);
-		cursor.mark.read = RSEQ_READ_ONCE(mark->read);
+		cursor.mark = read_mark(border, word);
 		rseq_smp_rmb();
 		now = load(&border->position);
 	} while (now != word);

@@ -172,7 +172,7 @@ static bool drop_oldest(const struct part *part, uintptr_t word, uintptr_t head,
 {
 	enum rseq_percpu_mode mode = rseq_rows_mode(&part->ring->shown.rows);
 	const uintptr_t other = ~word & 1;
-	struct cursor tail = { position_of(word), part->tail->marks[word & 1] };
+	struct cursor tail = { position_of(word), read_mark(part->tail, word) };
 
 	if (!pass_oldest(part, &tail, head, need))
 		return false;
@@ -234,7 +234,7 @@ static uint64_t now(void)
 static bool make_fallback_room(const struct part *part, uintptr_t head, size_t need)
 {
 	uintptr_t word = load(&part->tail->position);
-	struct cursor tail = { position_of(word), part->tail->marks[word & 1] };
+	struct cursor tail = { position_of(word), read_mark(part->tail, word) };
 
 	if (head + need - tail.position <= part->ring->size)
 		return true;
