@@ -110,6 +110,7 @@ static void read_mask(int *greatest, int *bound)
 	*bound = MOST_CPUS;
 	if (bytes <= 0)
 		return;
+	rseq_sanitize_written(mask, (size_t)bytes);
 	*bound = (int)bytes * 8;
 	for (long i = bytes / (long)sizeof(mask[0]) - 1; i >= 0; i--) {
 		if (mask[i]) {

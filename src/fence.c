@@ -91,6 +91,7 @@ static int visit_cpus(int cpu)
 
 	if (len < 0)
 		return -1;
+	rseq_sanitize_written(before.words, (size_t)len);
 	for (cpu = first; cpu <= last && !result; cpu++) {
 		one.words[cpu / 64] = (uint64_t)1 << cpu % 64;
 		if (set_affinity(&one, (size_t)len) && is_online(cpu))
@@ -122,7 +123,7 @@ static int fence(int cpu)
 	int result = 0;
 
 	rseq_init_once();
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	rseq_smp_mb();
 	if (!rseq_process.off) {
 		if (now == UNKNOWN)
 			now = find_way();
@@ -130,7 +131,7 @@ static int fence(int cpu)
 		if (result)
 			result = visit_with_signals_blocked(cpu);
 	}
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	rseq_smp_mb();
 	errno = result ? ENOSYS : saved_errno;
 	return result;
 }

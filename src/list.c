@@ -110,6 +110,13 @@ static void append(struct chain *chain, struct rseq_list_node *first)
 	chain->last = first;
 }
 
+/* For a sanitizer: these nodes were pushed by sections. */
+static void sanitize_taken(struct rseq_list_node *node)
+{
+	for (; RSEQ_SANITIZE_THREAD && node; node = node->next)
+		rseq_sanitize_acquire(node);
+}
+
 /*
  * Called with the lock. Closes the rows that have nodes, and says how many; others are let alone: a
  * push that came before this call is seen.
@@ -137,6 +144,7 @@ static int take_closed_rows(struct rseq_list *list, int first, int last, struct 
 		if (rseq_gate_state(&at->gate) != RSEQ_GATE_CLOSED)
 			continue;
 		if (chain) {
+			sanitize_taken(head_of(at));
 			append(chain, head_of(at));
 			RSEQ_WRITE_ONCE(at->head, NULL);
 		}

@@ -194,7 +194,7 @@ static void notice_release(struct rseq_lock *lock, struct rseq_lock_row *row)
 {
 	uint64_t gate;
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	rseq_smp_mb();
 	do {
 		gate = gate_of(row);
 	} while (state_of(gate) == KEPT && !is_held(row) && !release_gate(lock, row, gate, gate));

@@ -171,7 +171,7 @@ enum rseq_retry rseq_percpu_retry(const struct rseq_rows *rows, size_t gate)
 				      row) < 0)
 		return RSEQ_RETRY_ABORTED;
 	/* It may have been released another time, by whom this thread is behind now, too. */
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	rseq_smp_rmb();
 	return RSEQ_RETRY_OPENED;
 }
 

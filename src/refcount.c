@@ -55,7 +55,7 @@ struct rseq_refcount *rseq_refcount_create_mode(void (*release)(void *arg), void
 		return NULL;
 	}
 	/* Sections, inlined behind it by a linker, do not tell the compiler what they read. */
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	rseq_smp_wmb();
 	return ref;
 }
 
@@ -181,6 +181,7 @@ int rseq_refcount_kill(struct rseq_refcount *ref)
 		__atomic_store_n(&ref->state, STAYED, __ATOMIC_RELEASE);
 		return -1;
 	}
+	rseq_sanitize_acquire(&ref->release);
 	__atomic_store_n(&ref->state, KILLED, __ATOMIC_RELEASE);
 	add_atomically(ref, sum_of_rows(ref) - RSEQ_REFCOUNT_BIAS - 1);
 	return 0;

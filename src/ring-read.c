@@ -116,6 +116,7 @@ static ssize_t read_record(const struct ring *ring, int cpu, void *buf, size_t s
 			return -1;
 		}
 		where = from->cursor.position;
+		rseq_sanitize_acquire(ring);
 		memcpy(buf, record_at(&from->part, where) + from->part.header, from->len);
 	} while (is_overwritten(&from->part, where));
 	step(&from->part, &from->cursor, from->len);

@@ -261,11 +261,14 @@ static bool write_fallback(struct ring *ring, const void *record, size_t len)
 	head = part.row->writer.head;
 	room = make_fallback_room(&part, head, size_of(&part, len));
 	if (room) {
+		/* A reader may be there, to find out that what it reads was overwritten. */
+		rseq_sanitize_ignore_writes(true);
 		RSEQ_WRITE_ONCE(*word_at(&part, head, 0), load(&first->writer.head));
 		if (ring->flags & RSEQ_RING_TIMESTAMP)
 			RSEQ_WRITE_ONCE(*word_at(&part, head, part.header - 16), now());
 		RSEQ_WRITE_ONCE(*word_at(&part, head, part.header - 8), len);
 		memcpy(record_at(&part, head) + part.header, record, len);
+		rseq_sanitize_ignore_writes(false);
 		__atomic_store_n(&part.row->writer.head, head + size_of(&part, len),
 				 __ATOMIC_RELEASE);
 	}

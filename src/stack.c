@@ -93,6 +93,7 @@ static void take(struct stack *stack, size_t row, size_t end, void **to, size_t 
 	memcpy(to, items + end - nr, nr * sizeof(*items));
 	memmove(items + end - nr, items + count - nr_moved, nr_moved * sizeof(*items));
 	set_count(stack, row, count - nr);
+	rseq_stack_sanitize_pop(handle_of(stack), to, nr);
 }
 
 static size_t take_newest(struct stack *stack, size_t row, void **to, size_t nr)

@@ -345,6 +345,7 @@ int32_t rseq_fallback_current_node(void)
 
 	if (syscall(SYS_getcpu, NULL, &node, NULL))
 		return -1;
+	rseq_sanitize_written(&node, sizeof(node));
 	return (int32_t)node;
 }
 

@@ -23,16 +23,19 @@
 
 #define SUPPORT_MAX_CPUS	8192
 
-/* A sanitizer replaces memory functions, and ends the process that gets no memory. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/*
+ * A sanitizer replaces memory functions, and ends the process that gets no memory. valgrind does
+ * the same; who runs a test under it says so.
+ */
+#if defined(__SANITIZE_ADDRESS__) || RSEQ_SANITIZE_THREAD || RSEQ_SANITIZE_MEMORY
 # define SUPPORT_SANITIZED	1
 #elif defined(__has_feature)
-# if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+# if __has_feature(address_sanitizer)
 #  define SUPPORT_SANITIZED	1
 # endif
 #endif
 #ifndef SUPPORT_SANITIZED
-# define SUPPORT_SANITIZED	0
+# define SUPPORT_SANITIZED	(getenv("UNDER_VALGRIND") != NULL)
 #endif
 
 struct support_cpus {
@@ -48,6 +51,8 @@ static inline void support_find_cpus(struct support_cpus *cpus)
 	long bytes = syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask);
 
 	cpus->nr = 0;
+	if (bytes > 0)
+		rseq_sanitize_written(mask, (size_t)bytes);
 	for (unsigned int cpu = 0; bytes > 0 && cpu < (unsigned int)bytes * 8; cpu++)
 		if (mask[cpu / bits] >> (cpu % bits) & 1)
 			cpus->cpu[cpus->nr++] = (int)cpu;

@@ -99,6 +99,17 @@ RSEQ_API void rseq_list_push_slow(struct rseq_list *list, struct rseq_list_node 
 RSEQ_API struct rseq_list_node *rseq_list_pop_slow(struct rseq_list *list,
 		struct rseq_list_node *tried);
 
+/* For a sanitizer: the nodes of a chain go to whoever takes them. */
+RSEQ_INLINE void rseq_list_sanitize_push(struct rseq_list_node *first, struct rseq_list_node *last)
+{
+	rseq_sanitize_written(&last->next, sizeof(last->next));
+	if (!RSEQ_SANITIZE_THREAD)
+		return;
+	for (; first != last; first = first->next)
+		rseq_sanitize_release(first);
+	rseq_sanitize_release(last);
+}
+
 /*
  * Try to push a chain, once. Nothing is NULL; the chain leads from first to last.
  *
@@ -113,6 +124,7 @@ RSEQ_INLINE __attribute__((nonnull)) bool rseq_list_try_push(struct rseq_list *l
 {
 	struct rseq_rows rows = rseq_rows_of(list);
 
+	rseq_list_sanitize_push(first, last);
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_INDEX_BY("rows", "id", RSEQ_ASM_EXIT_LABEL("failed"))
@@ -162,6 +174,8 @@ RSEQ_INLINE __attribute__((nonnull)) struct rseq_list_node *rseq_list_try_pop(
 		: [node] "=&r" (node)
 		: RSEQ_SECTION_ROWS(&rows)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES);
+	if (RSEQ_SANITIZE_THREAD && (uintptr_t)node > 1)
+		rseq_sanitize_acquire(node);
 	return node;
 }
 

@@ -114,7 +114,14 @@ RSEQ_INLINE __attribute__((nonnull)) int rseq_lock_try_section(struct rseq_lock 
 		: RSEQ_SECTION_ROWS(&lock->rows), [held] RSEQ_ASM_VALUE ((uintptr_t)1)
 		: "memory", RSEQ_ASM_CLOBBERS);
 	/* The last holder may have released it on another CPU. */
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	rseq_smp_rmb();
+	if (RSEQ_SANITIZE_THREAD && cpu >= 0) {
+		struct rseq_lock_row *row = (struct rseq_lock_row *)(lock->rows.first +
+				(uintptr_t)cpu * RSEQ_PERCPU_STRIDE);
+
+		rseq_sanitize_acquire(&row->held);
+		rseq_sanitize_acquire(&row->gate);
+	}
 	return (int)cpu;
 }
 
@@ -131,6 +138,7 @@ RSEQ_INLINE __attribute__((nonnull)) bool rseq_lock_try_release(struct rseq_lock
 {
 	char *row = lock->rows.first + (uintptr_t)(unsigned int)cpu * RSEQ_PERCPU_STRIDE;
 
+	rseq_sanitize_release(row);
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_CHECK_REGISTERED("failed")

@@ -149,6 +149,7 @@ RSEQ_INLINE int rseq_load_cbne_store__ptr(enum rseq_mo mo, enum rseq_percpu_mode
 		intptr_t *v, intptr_t expect, intptr_t newv, int cpu)
 {
 	RSEQ_REQUIRE_RELAXED(mo);
+	rseq_sanitize_release(v);
 	RSEQ_OP_RUN("load_cbne_store", mode,
 		RSEQ_ASM_BNE(RSEQ_ASM_AT("v"), "expect", "differs")
 		RSEQ_ASM_STORE("newv", RSEQ_ASM_AT("v")),
@@ -157,6 +158,8 @@ RSEQ_INLINE int rseq_load_cbne_store__ptr(enum rseq_mo mo, enum rseq_percpu_mode
 			  [newv] RSEQ_ASM_VALUE (newv)),
 		RSEQ_LIST(RSEQ_ASM_CLOBBERS),
 		RSEQ_LIST(, differs));
+	rseq_sanitize_written(v, sizeof(*v));
+	rseq_sanitize_acquire(v);
 	return 0;
 aborted:
 	return -1;
@@ -173,6 +176,7 @@ RSEQ_INLINE int rseq_load_cbeq_store_add_load_store__ptr(enum rseq_mo mo,
 		intptr_t *load, int cpu)
 {
 	RSEQ_REQUIRE_RELAXED(mo);
+	rseq_sanitize_release(v);
 	RSEQ_OP_RUN("load_cbeq_store_add_load_store", mode,
 		RSEQ_ASM_LOAD(RSEQ_ASM_AT("v"))
 		RSEQ_ASM_BEQ_LOADED("expectnot", "equals")
@@ -184,6 +188,9 @@ RSEQ_INLINE int rseq_load_cbeq_store_add_load_store__ptr(enum rseq_mo mo,
 			  [voffp] RSEQ_ASM_VALUE (voffp), [load] "r" (load)),
 		RSEQ_LIST(RSEQ_ASM_CLOBBERS),
 		RSEQ_LIST(, equals));
+	rseq_sanitize_written(v, sizeof(*v));
+	rseq_sanitize_written(load, sizeof(*load));
+	rseq_sanitize_acquire(v);
 	return 0;
 aborted:
 	return -1;
@@ -232,6 +239,7 @@ RSEQ_INLINE int rseq_load_cbne_load_cbne_store__ptr(enum rseq_mo mo, enum rseq_p
 		int cpu)
 {
 	RSEQ_REQUIRE_RELAXED(mo);
+	rseq_sanitize_release(v);
 	RSEQ_OP_RUN("load_cbne_load_cbne_store", mode,
 		RSEQ_ASM_BNE(RSEQ_ASM_AT("v"), "expect", "differs")
 		RSEQ_ASM_BNE(RSEQ_ASM_AT("v2"), "expect2", "differs")
@@ -241,6 +249,8 @@ RSEQ_INLINE int rseq_load_cbne_load_cbne_store__ptr(enum rseq_mo mo, enum rseq_p
 			  [expect2] RSEQ_ASM_VALUE (expect2), [newv] RSEQ_ASM_VALUE (newv)),
 		RSEQ_LIST(RSEQ_ASM_CLOBBERS),
 		RSEQ_LIST(, differs));
+	rseq_sanitize_written(v, sizeof(*v));
+	rseq_sanitize_acquire(v);
 	return 0;
 aborted:
 	return -1;
@@ -268,10 +278,14 @@ RSEQ_INLINE int rseq_load_cbne_store_store__ptr(enum rseq_mo mo, enum rseq_percp
 		RSEQ_LIST(, differs))
 
 	RSEQ_REQUIRE_RELAXED_OR_RELEASE(mo);
+	rseq_sanitize_release(v);
 	if (mo == RSEQ_MO_RELAXED)
 		RSEQ_OP(RSEQ_ASM_STORE);
 	else
 		RSEQ_OP(RSEQ_ASM_STORE_RELEASE);
+	rseq_sanitize_written(v, sizeof(*v));
+	rseq_sanitize_written(v2, sizeof(*v2));
+	rseq_sanitize_acquire(v);
 	return 0;
 aborted:
 	return -1;
@@ -302,10 +316,14 @@ RSEQ_INLINE int rseq_load_cbne_memcpy_store__ptr(enum rseq_mo mo, enum rseq_perc
 		RSEQ_LIST(, differs))
 
 	RSEQ_REQUIRE_RELAXED_OR_RELEASE(mo);
+	rseq_sanitize_release(v);
 	if (mo == RSEQ_MO_RELAXED)
 		RSEQ_OP(RSEQ_ASM_STORE);
 	else
 		RSEQ_OP(RSEQ_ASM_STORE_RELEASE);
+	rseq_sanitize_written(v, sizeof(*v));
+	rseq_sanitize_written(dst, len);
+	rseq_sanitize_acquire(v);
 	return 0;
 aborted:
 	return -1;

@@ -176,6 +176,7 @@ RSEQ_INLINE __attribute__((nonnull)) void rseq_refcount_put(struct rseq_refcount
 {
 	/* The fence in kill orders it for the CPU. */
 	__atomic_signal_fence(__ATOMIC_RELEASE);
+	rseq_sanitize_release(&ref->release);
 	if (rseq_unlikely(!rseq_refcount_try_add(ref, -1)))
 		rseq_refcount_put_slow(ref);
 }

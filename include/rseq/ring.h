@@ -200,6 +200,7 @@ RSEQ_INLINE __attribute__((nonnull)) uintptr_t rseq_ring_try_write(struct rseq_r
 {
 	uintptr_t row, at, end;
 
+	rseq_sanitize_release(ring);
 	__asm__ __volatile__ (
 		RSEQ_RING_SECTION("ring_write", /* nothing */, /* no time */)
 		: RSEQ_RING_RESULTS
@@ -218,6 +219,7 @@ RSEQ_INLINE __attribute__((nonnull)) uintptr_t rseq_ring_try_write_stamped(struc
 {
 	uintptr_t row, at, end;
 
+	rseq_sanitize_release(ring);
 	__asm__ __volatile__ (
 		RSEQ_RING_SECTION("ring_write_stamped",
 			RSEQ_ASM_BB_AT(RSEQ_ASM_REG("time"),

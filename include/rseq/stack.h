@@ -140,6 +140,34 @@ RSEQ_API size_t rseq_stack_push_batch_slow(struct rseq_stack *stack, void *const
 RSEQ_API size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items, size_t nr);
 
 /*
+ * For a sanitizer: items go to whoever takes them. An item need not be an address: a word of the
+ * stack's rows, of which there are twice as many as CPUs, stands for it.
+ */
+RSEQ_INLINE void *rseq_stack_sanitize_at(const struct rseq_stack *stack, const void *item)
+{
+	const uintptr_t nr_words = sizeof(struct rseq_stack_row) / sizeof(uintptr_t);
+	uintptr_t word = (uintptr_t)item / sizeof(item) %
+		(nr_words * 2 * (uintptr_t)rseq_get_max_nr_cpus());
+
+	return rseq_rows_of(stack).first + word / nr_words * RSEQ_PERCPU_STRIDE +
+		word % nr_words * sizeof(uintptr_t);
+}
+
+RSEQ_INLINE void rseq_stack_sanitize_push(const struct rseq_stack *stack, void *const *items,
+		size_t nr)
+{
+	for (size_t i = 0; RSEQ_SANITIZE_THREAD && i < nr; i++)
+		rseq_sanitize_release(rseq_stack_sanitize_at(stack, items[i]));
+}
+
+RSEQ_INLINE void rseq_stack_sanitize_pop(const struct rseq_stack *stack, void **items, size_t nr)
+{
+	rseq_sanitize_written(items, nr * sizeof(*items));
+	for (size_t i = 0; RSEQ_SANITIZE_THREAD && i < nr; i++)
+		rseq_sanitize_acquire(rseq_stack_sanitize_at(stack, items[i]));
+}
+
+/*
  * Try to push an item, once. Neither is NULL.
  *
  * Returns: true when it is pushed; false when this CPU's part is full or in use by another CPU, the
@@ -152,6 +180,7 @@ RSEQ_INLINE __attribute__((nonnull)) bool rseq_stack_try_push(struct rseq_stack 
 {
 	struct rseq_rows rows = rseq_rows_of(stack);
 
+	rseq_stack_sanitize_push(stack, &item, 1);
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_INDEX_BY("rows", "id", RSEQ_ASM_EXIT_LABEL("failed"))
@@ -203,6 +232,8 @@ RSEQ_INLINE __attribute__((nonnull)) void *rseq_stack_try_pop(struct rseq_stack 
 		: [item] "=&r" (item)
 		: RSEQ_SECTION_ROWS(&rows)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_TEMPORARIES);
+	if (RSEQ_SANITIZE_THREAD && item)
+		rseq_stack_sanitize_pop(stack, &item, 1);
 	return item;
 }
 
@@ -245,6 +276,7 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_push_batch(struct rse
 		return 0;
 	if (nr > (limit - top) / sizeof(*items))
 		nr = (limit - top) / sizeof(*items);
+	rseq_stack_sanitize_push(stack, items, nr);
 	__asm__ __volatile__ goto (
 		RSEQ_SECTION_BEGIN
 		RSEQ_ASM_CHECK_REGISTERED("failed")
@@ -310,6 +342,9 @@ RSEQ_INLINE __attribute__((nonnull)) size_t rseq_stack_try_pop_batch(struct rseq
 		  [len] "r" (nr * sizeof(*items)), [result] "r" (top - nr * sizeof(*items))
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_COPY_CLOBBERS
 		: failed);
+	/* clang does not forget an inline call that does nothing. */
+	if (RSEQ_SANITIZE_THREAD || RSEQ_SANITIZE_MEMORY)
+		rseq_stack_sanitize_pop(stack, items, nr);
 	return nr;
 failed:
 	return 0;

@@ -15,6 +15,11 @@ stress_tests = \
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
 
+# What sanitizers of threads and memory are to look at.
+check-sanitized: all $(unit_tests) $(stress_tests)
+	$(MAKE) $(AM_MAKEFLAGS) check-TESTS TESTS='$(unit_tests) $(stress_tests)'
+.PHONY: check-sanitized
+
 tests_stress_test_cache_SOURCES = tests/stress/test-cache.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_cache_LDADD = src/librseq.la

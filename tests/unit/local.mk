@@ -5,6 +5,7 @@
 plain_tests = \
 	tests/unit/test-api \
 	tests/unit/test-api-override \
+	tests/unit/test-handover \
 	tests/unit/test-headers-nolink \
 	tests/unit/test-memory
 cmocka_tests = \
@@ -34,6 +35,7 @@ cmocka_tests = \
 	tests/unit/test-thread
 
 tests_unit_test_api_override_LDADD = src/librseq.la
+tests_unit_test_handover_LDADD = src/librseq.la
 tests_unit_test_headers_nolink_LDADD =
 tests_unit_test_memory_LDADD = src/librseq.la
 

@@ -506,5 +506,9 @@ static int run_group(void)
 int main(int argc, char **argv)
 {
 	(void)argc;
+	if (RSEQ_SANITIZE_THREAD) {
+		printf("skipped: liburcu is not compiled for the sanitizer of threads\n");
+		return SUPPORT_SKIP;
+	}
 	return support_run_both_ways(argv, run_group);
 }
