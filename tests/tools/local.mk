@@ -5,7 +5,8 @@ tools_tests = \
 	tests/tools/bench.sh \
 	tests/tools/gdb.sh \
 	tests/tools/info.sh \
-	tests/tools/info-pid.sh
+	tests/tools/info-pid.sh \
+	tests/tools/valgrind.sh
 EXTRA_DIST += $(tools_tests) \
 	tests/tools/debug.py \
 	tests/tools/debugged.c \
