@@ -143,7 +143,7 @@ static void test_zeros(void **state)
 	unsigned long few, many;
 
 	(void)state;
-	if (emulator && *emulator)
+	if (RSEQ_SANITIZE_THREAD || (emulator && *emulator))
 		skip();
 	few = count_steps(take_zeros, 2);
 	many = count_steps(take_zeros, 256);
