@@ -101,7 +101,8 @@ void module_close(const char *name)
 		loaded[i] = loaded[--nr_loaded];
 		return;
 	}
-	check(!"loaded");
+	fprintf(stderr, "%s is not loaded\n", name);
+	steps_failed = true;
 }
 
 /*
