@@ -15,7 +15,7 @@
  *	touch-first:KEY		only are touch-first and leave-first
  *	register:KEY, unregister:KEY
  *	forget			somebody ends the registrations that users have
- *	spoil			somebody writes over cpu_id; then users use, and cpu_id comes back
+ *	spoil			somebody writes over cpu_id; users register, use, and unregister
  *	info:KEY		what the library says
  *	fork			a child goes on; its parent waits for it
  *
@@ -99,7 +99,9 @@ static void do_spoil(int index)
 {
 	for (int i = 0; i < 3; i++) {
 		subject->spoil();
+		check(!subject->register_thread());
 		subject->use(index, rounds, NULL);
+		check(!subject->unregister_thread());
 	}
 }
 
