@@ -48,6 +48,9 @@ extern const size_t nr_subjects;
 extern bool in_handler;
 extern int nr_acts;
 
+/* handler-ring.c */
+extern const struct subject ring_subject, overwritten_ring_subject;
+
 /* handler-locks.c */
 extern const struct subject lock_subject, refcount_subject, cache_subject, thread_subject,
 	make_subject;

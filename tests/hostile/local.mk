@@ -27,7 +27,8 @@ tests_hostile_test_filter_SOURCES = tests/hostile/test-filter.c $(hostile_common
 tests_hostile_test_filter_LDADD = src/librseq.la
 tests_hostile_test_limit_SOURCES = tests/hostile/test-limit.c $(hostile_common)
 tests_hostile_test_limit_LDADD = src/librseq.la
-tests_hostile_test_no_memory_SOURCES = tests/hostile/test-no-memory.c $(hostile_common)
+tests_hostile_test_no_memory_SOURCES = tests/hostile/test-no-memory.c $(hostile_common) \
+	tests/hostile/allocators.c tests/hostile/allocators.h
 tests_hostile_test_no_memory_LDADD = src/librseq.la
 tests_hostile_test_threads_SOURCES = tests/hostile/test-threads.c $(hostile_common)
 tests_hostile_test_threads_LDADD = src/librseq.la
@@ -42,6 +43,7 @@ tests_hostile_test_spawn_LDADD = src/librseq.la
 tests_hostile_test_handler_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/abort -D_GNU_SOURCE=
 tests_hostile_test_handler_LDFLAGS = $(AM_LDFLAGS) -static -Wl,-z,now
 tests_hostile_test_handler_SOURCES = tests/hostile/test-handler.c $(hostile_common) \
-	tests/hostile/handler-data.c tests/hostile/handler-locks.c tests/hostile/handler.h \
+	tests/hostile/handler-data.c tests/hostile/handler-locks.c \
+	tests/hostile/handler-ring.c tests/hostile/handler.h \
 	tests/abort/arch-aarch64.c tests/abort/arch-x86-64.c tests/abort/arch.h
 tests_hostile_test_handler_LDADD = src/librseq.la

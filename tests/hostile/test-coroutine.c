@@ -122,7 +122,7 @@ static void *resume_all(void *argument)
 
 	pthread_barrier_wait(&barrier);
 	runner = &self;
-	self.area = rseq_get_abi_slow();
+	self.area = rseq_get_abi();
 	if (*(const int *)argument % 2)
 		rseq_register_current_thread();
 	while (__atomic_load_n(&nr_ended, __ATOMIC_ACQUIRE) < NR_COROUTINES) {

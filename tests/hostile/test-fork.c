@@ -139,7 +139,13 @@ static int run(char **argv)
 
 int main(int argc, char **argv)
 {
+	const char *emulator = getenv("RSEQ_EMULATOR");
+
 	(void)argc;
+	if (emulator && *emulator) {
+		printf("skipped: qemu-user does not survive fork() among threads\n");
+		return SUPPORT_SKIP;
+	}
 	if (SUPPORT_SANITIZED) {
 		printf("skipped: a sanitizer's malloc() waits for ever in such a child\n");
 		return SUPPORT_SKIP;

@@ -2,10 +2,11 @@
 /*
  * Memory that is not to be had. Each allocation of each function fails once, and fails from then
  * on: that is told by ENOMEM, nothing is lost, nothing is left behind, and with memory the same
- * works. The allocators of this program take the place of libc's.
+ * works.
  */
 #define _GNU_SOURCE
 
+#include "allocators.h"
 #include "works.h"
 
 #include <rseq/cache.h>
@@ -20,97 +21,12 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-#define NEVER		(-1)
 #define MAX_ALLOCATIONS	400		/* of one subject */
 #define NR_ITEMS	100
+#define MAX_CREATE	8		/* allocations of what is tried often */
+#define NR_OFTEN	600		/* more than rows that fit into a range */
 #define NR_OBJECTS	40		/* more than half of the first table of what is out */
 #define LARGE		5000		/* items of a stack that has a mapping of its own */
-
-/* glibc's own, under names that nobody else has. */
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t nr, size_t size);
-extern void *__libc_realloc(void *block, size_t size);
-extern void *__libc_memalign(size_t alignment, size_t size);
-extern void __libc_free(void *block);
-
-static int until_failure = NEVER;
-static bool fails_for_ever;
-static long nr_blocks;			/* that are out */
-static long nr_mapped;			/* bytes */
-static bool failed;			/* at least once */
-
-static bool fails(void)
-{
-	if (until_failure == NEVER || until_failure-- > 0)
-		return false;
-	until_failure = fails_for_ever ? 0 : NEVER;
-	failed = true;
-	errno = ENOMEM;
-	return true;
-}
-
-static void *counted(void *block)
-{
-	nr_blocks += !!block;
-	return block;
-}
-
-void *malloc(size_t size)
-{
-	return fails() ? NULL : counted(__libc_malloc(size));
-}
-
-void *calloc(size_t nr, size_t size)
-{
-	return fails() ? NULL : counted(__libc_calloc(nr, size));
-}
-
-void *realloc(void *block, size_t size)
-{
-	if (fails())
-		return NULL;
-	return block ? __libc_realloc(block, size) : counted(__libc_malloc(size));
-}
-
-void *aligned_alloc(size_t alignment, size_t size)
-{
-	return fails() ? NULL : counted(__libc_memalign(alignment, size));
-}
-
-int posix_memalign(void **block, size_t alignment, size_t size)
-{
-	if (fails())
-		return ENOMEM;
-	*block = counted(__libc_memalign(alignment, size));
-	return *block ? 0 : ENOMEM;
-}
-
-void free(void *block)
-{
-	nr_blocks -= !!block;
-	__libc_free(block);
-}
-
-void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset)
-{
-	void *mapped;
-
-	if (fails())
-		return MAP_FAILED;
-	mapped = (void *)syscall(SYS_mmap, address, length, protection, flags, file, offset);
-	if (mapped != MAP_FAILED && !(flags & MAP_FIXED))
-		nr_mapped += (long)length;
-	return mapped;
-}
-
-int munmap(void *address, size_t length)
-{
-	int result = (int)syscall(SYS_munmap, address, length);
-
-	if (!result)
-		nr_mapped -= (long)length;
-	return result;
-}
 
 /* ---- what is tried: each returns whether it had the memory, and then has been all right ---- */
 
@@ -272,6 +188,17 @@ static bool try_cache(enum rseq_percpu_mode mode)
 	return use_cache(mode, 0);
 }
 
+static bool try_empty_cache(enum rseq_percpu_mode mode)
+{
+	const struct rseq_cache_attr attr = {
+		.size = sizeof(attr), .per_cpu = 100, .flags = RSEQ_CACHE_DEBUG, .mode = mode,
+	};
+	struct rseq_cache *cache = rseq_cache_create("name", 32, &attr);
+
+	check(!rseq_cache_destroy(cache));
+	return cache;
+}
+
 static bool try_cache_debug(enum rseq_percpu_mode mode)
 {
 	return use_cache(mode, RSEQ_CACHE_DEBUG);
@@ -285,7 +212,7 @@ static int init_row(void *unused, void *row, size_t len, int cpu)
 	return 0;
 }
 
-static bool use_pool(struct rseq_mempool *pool, size_t nr, bool is_zero)
+static bool use_pool(struct rseq_mempool *pool, size_t nr)
 {
 	const long value = 9;
 	long *items[NR_ITEMS], *item;
@@ -305,7 +232,6 @@ static bool use_pool(struct rseq_mempool *pool, size_t nr, bool is_zero)
 	}
 	for (size_t i = 0; i < nr; i++)
 		rseq_mempool_percpu_free(items[i]);
-	(void)is_zero;
 	item = rseq_mempool_percpu_zmalloc(pool);
 	check(item || until_failure != NEVER || failed);
 	all = all && item;
@@ -330,13 +256,13 @@ static bool use_pool_of(enum rseq_mempool_populate_policy policy, bool robust, b
 		check(!rseq_mempool_attr_set_init(attr, init_row, NULL));
 	pool = rseq_mempool_create("name", RSEQ_MEMPOOL_STRIDE / 4, attr);
 	rseq_mempool_attr_destroy(attr);
-	return use_pool(pool, 10, !with_init);
+	return use_pool(pool, 10);
 }
 
 static bool try_pool(enum rseq_percpu_mode mode)
 {
 	(void)mode;
-	return use_pool(rseq_mempool_create("name", 64, NULL), NR_ITEMS, true);
+	return use_pool(rseq_mempool_create("name", 64, NULL), NR_ITEMS);
 }
 
 static bool try_pool_init(enum rseq_percpu_mode mode)
@@ -510,6 +436,40 @@ static void fail_each(void)
 		printf("%s: %d allocations\n", subject->name, nr_allowed);
 }
 
+/*
+ * Rows come from memory that structures share, and of which some are left over: what is lost of it
+ * at each failure takes a new mapping in the end.
+ */
+static void fail_often(void)
+{
+	struct left before;
+
+	check(subject->try(mode) && subject->try(mode));
+	before = look();
+	for (nr_allowed = 0; nr_allowed < MAX_CREATE; nr_allowed++) {
+		for (int i = 0; i < NR_OFTEN; i++) {
+			until_failure = nr_allowed;
+			subject->try(mode);
+			until_failure = NEVER;
+			check(subject->try(mode));
+		}
+		check(nr_blocks == before.nr_blocks && nr_mapped == before.nr_mapped);
+	}
+}
+
+static void test_often(void)
+{
+	static const struct subject often[] = {
+		{ "ring", try_ring }, { "cache", try_empty_cache },
+	};
+
+	for (size_t i = 0; i < sizeof(often) / sizeof(often[0]); i++) {
+		subject = &often[i];
+		fails_for_ever = false;
+		works_in_child(fail_often);
+	}
+}
+
 /* Uses each of the locks that structures share. */
 static void use_locks(void)
 {
@@ -578,6 +538,7 @@ static int run(char **argv)
 			fail_each();
 		}
 	}
+	test_often();
 	works_in_child(test_fork_handlers);
 	return 0;
 }

@@ -17,6 +17,9 @@
 #include <rseq/stack.h>
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <time.h>
 
 /* For what may be suspended in one thread and resumed in another: see the guide. */
 #define not_inlined	__attribute__((noinline))
@@ -26,6 +29,8 @@
 #define MAX_RECORDS	(1U << 20)
 #define NR_OBJECTS	1024
 #define OBJECT_WORDS	4
+#define LOOK_NS		200000L		/* between two looks whether a child has ended */
+#define MAX_LOOKS	100000
 #define STEP		3		/* what is added to the counter at a time */
 
 struct object {
@@ -485,14 +490,23 @@ void works_destroy(struct works *works, int vanished)
 		check(errno == EBUSY);
 }
 
+/* A child that waits for a lock has its signals blocked, and is ended by none that it may block. */
 void works_wait(pid_t child)
 {
+	const struct timespec look = { 0, LOOK_NS };
 	int status = 0;
-	pid_t pid;
+	pid_t pid = 0;
 
-	do
-		pid = waitpid(child, &status, 0);
-	while (pid < 0 && errno == EINTR);
+	for (long i = 0; child > 0 && !pid && i < MAX_LOOKS; i++) {
+		pid = waitpid(child, &status, WNOHANG);
+		if (!pid)
+			nanosleep(&look, NULL);
+	}
+	if (child > 0 && !pid) {
+		fprintf(stderr, "child: it does not end\n");
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+	}
 	check(child > 0 && pid == child);
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "child: %s\n", strsignal(WTERMSIG(status)));
@@ -506,6 +520,7 @@ void works_in_child(void (*function)(void))
 	fflush(stdout);
 	child = fork();
 	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 		__atomic_store_n(&complaints, 0, __ATOMIC_RELAXED);
 		function();
 		fflush(stdout);
