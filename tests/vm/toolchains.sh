@@ -53,8 +53,10 @@ build_cmocka() { # tree, compiler
 # glibc 2.31.
 prepare_bullseye() { # tree, architecture, compiler
 	local libraries=$1/usr/lib/$2-linux-gnu
-	unpack_tree "$1" bullseye "$2" libc6 libc6-dev linux-libc-dev libcrypt-dev libcmocka0 \
+	unpack_tree "$1" bullseye "$2" libc6 libc6-dev libgcc-s1 linux-libc-dev libcrypt-dev libcmocka0 \
 		libcmocka-dev || return 1
+	# Where the compiler looks: its own is for later versions of glibc only.
+	ln -sfn -r "$1/lib/$2-linux-gnu/libgcc_s.so.1" "$libraries/libgcc_s.so.1"
 	configuration=("CC=$3 --sysroot=$1 -B$libraries -L$libraries -L$1/lib/$2-linux-gnu"
 		LIBS=-lrt CMOCKA_CFLAGS= "CMOCKA_LIBS=-Wl,-rpath,$libraries -lcmocka")
 }
