@@ -62,7 +62,7 @@ prepare_bullseye() { # tree, architecture, compiler
 }
 
 prepare_musl() { # tree, architecture, compiler
-	local directory headers specs=$1/musl.specs
+	local directory headers inline='' specs=$1/musl.specs
 	unpack_tree "$1" bookworm "$2" musl musl-dev linux-libc-dev || return 1
 	# Debian's compiler finds it beside the headers' libraries, since /lib is /usr/lib.
 	ln -sfn -r "$1/lib/$2-linux-musl/libc.so" "$1/usr/lib/$2-linux-musl/libc.so"
@@ -73,8 +73,10 @@ prepare_musl() { # tree, architecture, compiler
 		done
 	done
 	sed "s|/usr/|$1/usr/|g" "$1/usr/lib/$2-linux-musl/musl-gcc.specs" >"$specs"
+	# libgcc's functions for atomics want what glibc alone has.
+	[ "$2" = x86_64 ] || inline=-mno-outline-atomics
 	# A program of its own: the compiler takes the option once only, and libtool gives it twice.
-	printf '#!/bin/sh\nexec %s "$@" -specs=%s\n' "$3" "$specs" >"$1/cc"
+	printf '#!/bin/sh\nexec %s "$@" -specs=%s\n' "$3${inline:+ $inline}" "$specs" >"$1/cc"
 	chmod +x "$1/cc"
 	configuration=("CC=$1/cc" "CPPFLAGS=-idirafter $1/kernel"
 		CMOCKA_CFLAGS=-D_UINTPTR_T "CMOCKA_LIBS=$1/libcmocka.a")
