@@ -48,7 +48,10 @@ build ar cr "$built/libworker.a" "$work"/worker*.o
 build "${tests[@]}" -o "$built/negotiate-worker" "$built/libworker.a" -L"$libdir" -lrseq
 build "${tests[@]}" -o "$built/fake-kernel" "$source/fake-kernel.c"
 build "${tests[@]}" -o "$built/rseq-filter" "$source/rseq-filter.c"
-build "${tests[@]}" -static -o "$built/static-worker" "$built/libworker.a" "$libdir/librseq.a"
+build "${tests[@]}" -static -no-pie -o "$built/static-worker" "$built/libworker.a" \
+	"$libdir/librseq.a"
+
+! readelf -l "$built/static-worker" | grep -q INTERP || complain "the static worker is not static"
 
 # With rseq in every thread, and exact sums, whatever the linkage.
 length=$(own_length "$(fact kernel_feature_size)" "$(fact kernel_align)")
@@ -80,7 +83,8 @@ try "dlopen with the library there" "opened=yes" \
 	env LD_PRELOAD="$libdir/librseq.so.1" "$work/open" "$work/plugin.so"
 
 for linkage in shared static; do
-	[ $linkage = static ] && flags=(-static "$libdir/librseq.a") || flags=(-L"$libdir" -lrseq)
+	flags=(-L"$libdir" -lrseq)
+	[ $linkage = shared ] || flags=(-static -no-pie "$libdir/librseq.a")
 	for file in "$top_srcdir"/doc/examples/0*.c; do
 		what=$(basename "$file" .c)
 		build "${musl[@]}" -o "$work/$what" "$file" "${flags[@]}"

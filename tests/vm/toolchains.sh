@@ -83,8 +83,8 @@ prepare_musl() { # tree, architecture, compiler
 	build_cmocka "$1" "$1/cc"
 }
 
+# libtool takes -static for itself where it sees it.
 prepare_musl-static() { # tree, architecture, compiler
-	prepare_musl "$@" || return 1
-	configuration[0]="${configuration[0]} -static"
+	prepare_musl "$1" "$2" "$3 -static -no-pie" || return 1
 	configuration+=(--disable-shared)
 }
