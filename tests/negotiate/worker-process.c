@@ -239,10 +239,27 @@ static void borrow(void (*run)(void))
 	check(worker_error(rseq_unregister_current_thread()) == EINVAL);
 }
 
+/* musl's is a fork() on some machines: then there is no storage that is borrowed. */
+static bool vfork_borrows(void)
+{
+	static volatile bool seen;
+	pid_t child = vfork();
+
+	if (!child) {
+		seen = true;
+		_exit(0);
+	}
+	worker_wait(child);
+	return seen;
+}
+
 void worker_vfork(const char *argument)
 {
 	(void)argument;
-	borrow(run_vfork_child);
+	if (vfork_borrows())
+		borrow(run_vfork_child);
+	else
+		worker_print("vfork", "fork");
 }
 
 void worker_clone(const char *argument)
