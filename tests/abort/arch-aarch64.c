@@ -5,6 +5,8 @@
  */
 #include "arch.h"
 
+#include <rseq/section.h>
+
 #ifdef __aarch64__
 #include <asm/ptrace.h>
 #include <elf.h>
@@ -160,6 +162,20 @@ bool arch_insn_is_extension(const unsigned char *at)
 {
 	(void)at;
 	return false;
+}
+
+/* tbz, forwards. */
+bool arch_insn_asks_for_cid(const unsigned char *at, size_t *first, size_t *bytes)
+{
+	uint32_t word;
+
+	memcpy(&word, at, sizeof(word));
+	if ((word & 0xff000000) != 0x36000000 || (word >> 19 & 0x1f) != RSEQ_ID_UNSURE_BIT ||
+	    (word >> 18 & 1))
+		return false;
+	*first = sizeof(word);
+	*bytes = (word >> 5 & 0x1fff) * sizeof(word) - sizeof(word);
+	return true;
 }
 
 size_t arch_unsteppable_bytes(const unsigned char *insn)

@@ -4,6 +4,8 @@
  */
 #include "arch.h"
 
+#include <rseq/section.h>
+
 #ifdef __x86_64__
 #include <errno.h>
 #include <string.h>
@@ -275,6 +277,24 @@ bool arch_insn_is_extension(const unsigned char *at)
 	const unsigned char *op = skip_prefixes(at).at;
 
 	return *op == 0xc4 || *op == 0xc5;
+}
+
+/* testb, and a jz that is short. */
+bool arch_insn_asks_for_cid(const unsigned char *at, size_t *first, size_t *bytes)
+{
+	const unsigned char *op = skip_prefixes(at).at, *jump;
+
+	if (*op == 0xa8)
+		jump = op + 2;
+	else if (*op == 0xf6 && (op[1] & 0xf8) == 0xc0)
+		jump = op + 3;
+	else
+		return false;
+	if (jump[-1] != 1 << RSEQ_ID_UNSURE_BIT || *jump != 0x74 || jump[1] > 0x7f)
+		return false;
+	*first = (size_t)(jump + 2 - at);
+	*bytes = jump[1];
+	return true;
 }
 
 size_t arch_unsteppable_bytes(const unsigned char *insn)

@@ -93,6 +93,12 @@ bool arch_insn_jumps(const unsigned char *insn);
 bool arch_insn_is_extension(const unsigned char *insn);
 
 /*
+ * Where an instruction begins to ask whether rows go by mm_cid: bytes that are passed over where
+ * they do not, and how far behind it they are. Returns false for any other instruction.
+ */
+bool arch_insn_asks_for_cid(const unsigned char *insn, size_t *first, size_t *bytes);
+
+/*
  * Bytes of a sequence of instructions that is never completed by single steps, 0 where there is
  * none: each step takes away the reservation that it begins with.
  */

@@ -265,6 +265,22 @@ static void excuse_extensions(struct section *section, enum way way)
 		       rseq_vector_bytes, way_names[way]);
 }
 
+/* Where there is no mm_cid, rows that are asked to go by it go by CPU. */
+static void excuse_cid(struct section *section, enum way way)
+{
+	size_t length, first, bytes;
+
+	for (uintptr_t at = section->start; at < section->end; at += length) {
+		length = arch_insn_length((void *)at);
+		if (!length)
+			return;
+		if (!arch_insn_asks_for_cid((void *)at, &first, &bytes))
+			continue;
+		for (first += at - section->start; bytes; first++, bytes--)
+			section->tried[way][first] = true;
+	}
+}
+
 /* Prints what of a section was not tried. Returns whether all was, or need not be. */
 static bool tried_all(const struct section *section, enum way way)
 {
@@ -297,10 +313,14 @@ bool report_totals(enum way way, bool partial)
 		total.violations += tally->violations;
 	}
 	for (int i = 0; i < report->nr_sections && !partial; i++) {
-		if (rseq_vector_bytes <= 16)
-			excuse_extensions(&report->sections[i], way);
-		own += report->sections[i].own;
-		left_out += report->sections[i].own && !tried_all(&report->sections[i], way);
+		struct section *section = &report->sections[i];
+
+		if (rseq_vector_bytes <= 16 && nr_tried(section, way))
+			excuse_extensions(section, way);
+		if (!rseq_mm_cid_available() && nr_tried(section, way))
+			excuse_cid(section, way);
+		own += section->own;
+		left_out += section->own && !tried_all(section, way);
 	}
 	printf("%s: %d sections, %lu points, %lu aborts, %lu violations, "
 	       "%d sections not tried in full\n",
