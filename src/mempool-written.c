@@ -86,7 +86,7 @@ static bool scan(int file, const struct mempool_range *range, uint64_t *rows)
 	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	const uintptr_t start = (uintptr_t)range->rows - page;
 	const uint64_t end = start + count_pages(range, page) * page;
-	struct region regions[MAX_REGIONS];
+	struct region regions[MAX_REGIONS] = { { 0 } };	/* valgrind does not know this call */
 	struct scan arg = {
 		.size = sizeof(arg), .start = start, .end = end,
 		.vec = (uintptr_t)regions, .vec_len = MAX_REGIONS,

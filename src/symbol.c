@@ -252,17 +252,20 @@ static int visit_module(struct dl_phdr_info *module, size_t size, void *data)
 /*
  * Storage that is registered must not become another module's: that of a copy of this library in a
  * plugin would, when the plugin is closed. The shared library is linked not to be unloaded. A
- * static program has no dlopen(), and needs none.
+ * static program needs no dlopen(), and linkers warn of one that refers to it, be that weakly.
  */
-#pragma weak dlopen
 static void stay_loaded(const char *module)
 {
-	if (!module || !*module || !dlopen)
+	void *(*open)(const char *name, int flags);
+
+	if (!module || !*module)
 		return;
 	for (const ElfW(Dyn) *entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++)
 		if (entry->d_tag == DT_FLAGS_1 && (entry->d_un.d_val & DF_1_NODELETE))
 			return;
-	dlopen(module, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+	*(void **)&open = dlsym(RTLD_DEFAULT, "dlopen");
+	if (open)
+		open(module, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 static void use_own_area(struct search *search)

@@ -122,8 +122,10 @@ static inline unsigned int support_registered_length(void *area)
 /* Whether the library fences with membarrier(): some kernels lose it (see rseq/info.h). */
 static inline bool support_has_membarrier(void)
 {
-	struct rseq_info info = { .size = sizeof(info) };
+	struct rseq_info info;
 
+	memset(&info, 0, sizeof(info));
+	info.size = sizeof(info);
 	if (rseq_get_info(&info) ||
 	    ((info.kernel_bugs & RSEQ_KERNEL_BUG_MEMBARRIER) && !info.kernel_trusted))
 		return false;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* debugged: what gdb.sh debugs. The lines that end in a comment are those that it stops at. */
+#define _GNU_SOURCE
+
 #include <rseq/counter.h>
 #include <rseq/list.h>
 
+#include <sched.h>
 #include <stdbool.h>
 
 #define NR_ROUNDS	40
@@ -22,8 +25,23 @@ static void work(int round)
 	nr_mistakes += node != &nodes[round];	/* compare */
 }
 
+/* A pop finds what this CPU has. */
+static int stay_here(void)
+{
+	const int cpu = sched_getcpu();
+	cpu_set_t cpus;
+
+	if (cpu < 0)
+		return -1;
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	return sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
 int main(void)
 {
+	if (stay_here())
+		return 2;
 	counter = rseq_counter_create();
 	list = rseq_list_create();
 	if (!counter || !list)
