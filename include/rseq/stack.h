@@ -141,8 +141,8 @@ RSEQ_API size_t rseq_stack_pop_batch_slow(struct rseq_stack *stack, void **items
 
 /*
  * For a sanitizer: items go to whoever takes them. An item need not be an address: a word of the
- * stack's rows, of which there are twice as many as CPUs, stands for it. Those are top and limit, as
- * a store to floor is a release, with which the sanitizer forgets what was released before.
+ * stack's rows, of which there are twice as many as CPUs, stands for it. That is top or limit: a
+ * store to floor is a release, with which the sanitizer forgets what was released before.
  */
 RSEQ_INLINE void *rseq_stack_sanitize_at(const struct rseq_stack *stack, const void *item)
 {
