@@ -121,6 +121,7 @@ static bool read_entries(int file, const struct mempool_range *range, uint64_t *
 		if (syscall(SYS_pread64, file, entries, length,
 			    (long)((first + done) * sizeof(entries[0]))) != length)
 			return false;
+		rseq_sanitize_written(entries, (size_t)length);
 		/*
 		 * The first page was written to when the range was made: what denies that (an
 		 * emulator, whose addresses are not the kernel's) knows nothing of the others.
