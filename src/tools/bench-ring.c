@@ -68,6 +68,17 @@ static inline char *place_of(const struct own_ring *own, size_t position)
 	return own->data + (position & (RING_BYTES - 1));
 }
 
+static inline __attribute__((always_inline)) void append(struct own_ring *own, const char *record,
+		size_t bytes)
+{
+	char *at = place_of(own, own->head);
+
+	memcpy(at, &bytes, sizeof(bytes));
+	memcpy(at + sizeof(bytes), record, bytes);
+	own->head += space_of(bytes);
+	rseq_barrier();
+}
+
 BENCH_BODY(tls_write)
 {
 	size_t bytes = run->bench->bytes;
@@ -79,12 +90,7 @@ BENCH_BODY(tls_write)
 	own = BENCH_OWN(own_ring);
 	BENCH_HIDE(bytes);
 	BENCH_REPEAT(nr,
-		char *at = place_of(own, own->head);
-
-		memcpy(at, &bytes, sizeof(bytes));
-		memcpy(at + sizeof(bytes), record, bytes);
-		own->head += space_of(bytes);
-		rseq_barrier();
+		append(own, record, bytes);
 	)
 	if (run->nr_threads)
 		free_own_ring();
@@ -104,18 +110,13 @@ BENCH_BODY(tls_readable)
 	own = BENCH_OWN(own_ring);
 	BENCH_HIDE(bytes);
 	BENCH_REPEAT(nr,
-		char *at = place_of(own, own->head);
-
 		while (own->head + space_of(bytes) - own->tail > RING_BYTES) {
 			size_t oldest;
 
 			memcpy(&oldest, place_of(own, own->tail), sizeof(oldest));
 			own->tail += space_of(oldest);
 		}
-		memcpy(at, &bytes, sizeof(bytes));
-		memcpy(at + sizeof(bytes), record, bytes);
-		own->head += space_of(bytes);
-		rseq_barrier();
+		append(own, record, bytes);
 	)
 	if (run->nr_threads)
 		free_own_ring();

@@ -53,6 +53,7 @@ tests_unit_test_ring_signal_SOURCES = tests/unit/test-ring-signal.c $(ring_heade
 tests_unit_test_ring_SOURCES = tests/unit/test-ring.c $(ring_headers)
 
 child_headers = tests/unit/child.h
+tests_unit_test_counter_SOURCES = tests/unit/test-counter.c $(child_headers)
 tests_unit_test_fence_SOURCES = tests/unit/test-fence.c $(child_headers)
 tests_unit_test_no_membarrier_SOURCES = tests/unit/test-no-membarrier.c $(child_headers)
 tests_unit_test_stack_fence_SOURCES = tests/unit/test-stack-fence.c $(child_headers)

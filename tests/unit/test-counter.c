@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "child.h"
+
 #define KEPT_ERRNO	4321
 #define NR_MANY		20000
 
@@ -350,19 +352,6 @@ static int exhaust(void)
 	if (setrlimit(RLIMIT_AS, &all) || !rseq_counter_create())
 		return 6;
 	return 0;
-}
-
-static int in_child(int (*function)(void))
-{
-	pid_t child = fork();
-	int status = 0;
-
-	if (!child)
-		_exit(function());
-	assert_true(child > 0);
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
 }
 
 static void test_no_memory(void **state)
