@@ -23,21 +23,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "expect.h"
+
 #define NR_ITEMS	10
 #define NR_TURNS	5
 
 #define CPUS_DIRECTORY	"/sys/devices/system/cpu/"
 
-static int nr_failures;
 static int possible;			/* CPUs are below this number */
-
-#define EXPECT(condition)							\
-	do {									\
-		if (!(condition)) {						\
-			printf("FAILED: line %d: %s (errno %d)\n", __LINE__, #condition, errno); \
-			nr_failures++;						\
-		}								\
-	} while (0)
 
 static struct everything {
 	struct rseq_counter *counter;

@@ -22,8 +22,10 @@ TESTS += tests/vm/runner.sh
 
 vm_programs = tests/vm/cpus tests/vm/misuse tests/vm/numa tests/vm/probe
 check_PROGRAMS += $(vm_programs)
+tests_vm_cpus_SOURCES = tests/vm/cpus.c tests/vm/expect.h
 tests_vm_cpus_LDADD = src/librseq.la
 tests_vm_misuse_LDADD = src/librseq.la
+tests_vm_numa_SOURCES = tests/vm/numa.c tests/vm/expect.h
 tests_vm_numa_LDADD = src/librseq.la
 tests_vm_probe_LDADD = src/librseq.la
 

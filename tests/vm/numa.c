@@ -13,19 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "expect.h"
+
 #define MAX_NODES	64
 #define MOVE_PAGES	(1 << 1)	/* MPOL_MF_MOVE */
 #define ITEM_LEN	64
-
-static int nr_failures;
-
-#define EXPECT(condition)							\
-	do {									\
-		if (!(condition)) {						\
-			printf("FAILED: line %d: %s (errno %d)\n", __LINE__, #condition, errno); \
-			nr_failures++;						\
-		}								\
-	} while (0)
 
 /* As sysfs says it, past the system calls that the library uses. */
 static int node_of_cpu(int cpu)
