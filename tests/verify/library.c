@@ -79,6 +79,9 @@ void count(struct rseq_counter *counter, intptr_t count)
 /* What the library would define, so that the program links without it. */
 ptrdiff_t rseq_offset;
 unsigned int rseq_size;
+/* Weak, so that no compiler takes them for the constants that they are here. */
+__attribute__((weak)) const ptrdiff_t rseq_area_offset = 0;
+__attribute__((weak, used)) const unsigned int rseq_vector_bytes = 16;
 
 void rseq_counter_add_slow(struct rseq_counter *counter, intptr_t count)
 {
