@@ -235,7 +235,8 @@ static int end_registration(void)
 	return -1;
 }
 
-int rseq_register_current_thread(void)
+/* How begin_registration() or begin_lazily() goes, in a thread that may be registered. */
+static int register_by(int (*begin)(void))
 {
 	int saved_errno = errno;
 
@@ -248,10 +249,15 @@ int rseq_register_current_thread(void)
 		errno = ECHILD;
 		return -1;
 	}
-	if (with_signals_blocked(begin_registration))
+	if (with_signals_blocked(begin))
 		return -1;
 	errno = saved_errno;
 	return 0;
+}
+
+int rseq_register_current_thread(void)
+{
+	return register_by(begin_registration);
 }
 
 int rseq_unregister_current_thread(void)
@@ -271,9 +277,18 @@ int rseq_unregister_current_thread(void)
 	return 0;
 }
 
-static int forget_call(void)
+/*
+ * A thread that is registered, but for somebody who wrote over cpu_id, has its call: one more would
+ * keep the registration when the user ends it. The kernel may repair cpu_id at any time.
+ */
+static int begin_lazily(void)
 {
-	thread.count--;
+	unsigned int count = thread.count;
+
+	if (begin_registration())
+		return -1;
+	if (count || !thread.length)
+		thread.count = count;
 	return 0;
 }
 
@@ -284,20 +299,19 @@ static int forget_call(void)
 bool rseq_thread_register_lazily(void)
 {
 	int saved_errno = errno;
-	bool success = true;
+	bool success;
 
 	if (rseq_thread_registered())
 		return true;
 	if (rseq_process.off || thread.tried)
 		return false;
-	if (rseq_register_current_thread()) {
-		success = false;
+	success = !register_by(begin_lazily);
+	if (!success) {
 		thread.tried = errno != ECHILD;
 	} else if (!rseq_thread_registered()) {
-		/* It was before, and somebody wrote over cpu_id: until the kernel does. */
+		/* Not before the kernel repairs cpu_id. */
 		success = false;
 		thread.tried = true;
-		with_signals_blocked(forget_call);
 	}
 	errno = saved_errno;
 	return success;

@@ -31,6 +31,7 @@ cmocka_tests = \
 	tests/unit/test-single-step \
 	tests/unit/test-stack \
 	tests/unit/test-refcount \
+	tests/unit/test-repaired \
 	tests/unit/test-stack-fence \
 	tests/unit/test-thread
 
