@@ -91,6 +91,51 @@ BENCH_BODY(tls_pair)
 }
 BENCH_LOOPS(tls_pair)
 
+/* The same list, wherever the compiler has its address: in an instruction, on x86-64. */
+BENCH_BODY(tls_plain_pair)
+{
+	struct node memory;
+	struct rseq_list_node *node = &memory.link;
+
+	(void)run;
+	BENCH_REPEAT(nr,
+		node->next = own_head;
+		own_head = node;
+		rseq_barrier();
+		node = own_head;
+		if (rseq_unlikely(!node))
+			abort();
+		own_head = node->next;
+		rseq_barrier();
+	)
+}
+BENCH_LOOPS(tls_plain_pair)
+
+/* The first one, and what two sections store to begin: a word of the thread's area. */
+static __thread const void *volatile armed __attribute__((aligned(BENCH_LINE)));
+
+BENCH_BODY(tls_armed_pair)
+{
+	struct node memory;
+	struct rseq_list_node *node = &memory.link, **head = BENCH_OWN(own_head);
+	const void *volatile *area = BENCH_OWN(armed);
+
+	(void)run;
+	BENCH_REPEAT(nr,
+		*area = head;
+		node->next = *head;
+		*head = node;
+		rseq_barrier();
+		*area = node;
+		node = *head;
+		if (rseq_unlikely(!node))
+			abort();
+		*head = node->next;
+		rseq_barrier();
+	)
+}
+BENCH_LOOPS(tls_armed_pair)
+
 static struct {
 	pthread_mutex_t mutex __attribute__((aligned(BENCH_LINE)));
 	struct rseq_list_node *head;
@@ -124,6 +169,9 @@ static void teardown_locked(struct bench_run *run)
 static const struct bench_variant pairs[] = {
 	BENCH_VARIANT("rseq_list_push, rseq_list_pop", setup_list, teardown_list, rseq_pair),
 	BENCH_VARIANT("TLS list", NULL, NULL, tls_pair),
+	BENCH_VARIANT("TLS list, a variable of the program", NULL, NULL, tls_plain_pair),
+	BENCH_VARIANT("TLS list, and the two stores that begin sections", NULL, NULL,
+		      tls_armed_pair),
 	BENCH_VARIANT("list and mutex", NULL, teardown_locked, mutex_pair),
 	{ .name = "liburcu wfstack", .peer = "urcu_stack" },
 	{ .name = "Concurrency Kit stack", .peer = "ck_stack" },

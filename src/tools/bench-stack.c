@@ -67,9 +67,57 @@ BENCH_BODY(tls_pair)
 }
 BENCH_LOOPS(tls_pair)
 
+/* The same array, wherever the compiler has its address: in an instruction, on x86-64. */
+BENCH_BODY(tls_plain_pair)
+{
+	void *item = run;
+
+	BENCH_REPEAT(nr,
+		if (rseq_unlikely(own_array.count >= CAPACITY))
+			abort();
+		own_array.items[own_array.count] = item;
+		own_array.count++;
+		rseq_barrier();
+		if (rseq_unlikely(!own_array.count))
+			abort();
+		own_array.count--;
+		item = own_array.items[own_array.count];
+		rseq_barrier();
+	)
+}
+BENCH_LOOPS(tls_plain_pair)
+
+/* The same, and what two sections store to begin: a word of the thread's area. */
+static __thread const void *volatile armed __attribute__((aligned(BENCH_LINE)));
+
+BENCH_BODY(tls_armed_pair)
+{
+	struct array *own = BENCH_OWN(own_array);
+	const void *volatile *area = BENCH_OWN(armed);
+	void *item = run;
+
+	BENCH_REPEAT(nr,
+		*area = run;
+		if (rseq_unlikely(own->count >= CAPACITY))
+			abort();
+		own->items[own->count] = item;
+		own->count++;
+		rseq_barrier();
+		*area = own;
+		if (rseq_unlikely(!own->count))
+			abort();
+		own->count--;
+		item = own->items[own->count];
+		rseq_barrier();
+	)
+}
+BENCH_LOOPS(tls_armed_pair)
+
 static const struct bench_variant pairs[] = {
 	BENCH_VARIANT("rseq_stack_push, rseq_stack_pop", setup_stack, teardown_stack, rseq_pair),
 	BENCH_VARIANT("TLS array", NULL, NULL, tls_pair),
+	BENCH_VARIANT("TLS array, a variable of the program", NULL, NULL, tls_plain_pair),
+	BENCH_VARIANT("TLS array, and the two stores that begin sections", NULL, NULL, tls_armed_pair),
 	{ .name = "liburcu wfstack", .peer = "urcu_stack" },
 	{ .name = "Concurrency Kit stack", .peer = "ck_stack" },
 	{ 0 },
