@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -37,6 +38,17 @@
 #ifndef SUPPORT_SANITIZED
 # define SUPPORT_SANITIZED	(getenv("UNDER_VALGRIND") != NULL)
 #endif
+
+/*
+ * How often to do what a test does nr times. An emulated machine is slow, and whoever runs a test
+ * there says so.
+ */
+static inline int support_rounds(int nr)
+{
+	const char *divisor = getenv("TEST_DIVISOR");
+
+	return divisor && atoi(divisor) > 0 ? nr / atoi(divisor) + 1 : nr;
+}
 
 struct support_cpus {
 	int nr;

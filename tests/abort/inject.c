@@ -271,7 +271,10 @@ static void disturb_from(uintptr_t pc)
 			violation("an instruction is not known");
 			return;
 		}
-		if (disturb_in_all_ways(inside) && inside && !given_up())
+		if (is_done(now.subject, INJECT, pc) || !disturb_in_all_ways(inside))
+			continue;
+		set_done(now.subject, INJECT, pc);
+		if (inside && !given_up())
 			section_tried(now.section, INJECT, pc, length);
 	}
 }

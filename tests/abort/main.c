@@ -5,7 +5,8 @@
  *	test-abort [-qb1] [-p | -t] [NAME]
  *
  *	-q	quick: fewer conflicting operations, fewer operands, few places outside of sections;
- *		-qq: one conflicting operation at each instruction, on another CPU if there is one
+ *		-qq: one conflicting operation at each instruction, on another CPU if there is one;
+ *		-qqq: so with one of the operands that lead there, not with all
  *	-b	breakpoints are planted in the code: an emulated machine's own are slow
  *	-p	with ptrace only; -t with traps in the code only
  *	-1	once, whether libc has registered this thread or not; else twice, as two programs,
@@ -67,6 +68,34 @@ bool is_tried(const struct subject *subject, const struct input *input,
 	if (is_own(subject, conflict))
 		return true;
 	return input->thorough && (!few || conflict->restores);
+}
+
+/* Places in the code of one subject at a time. */
+static struct {
+	const struct subject *subject;
+	enum way way;
+	size_t nr;
+	uintptr_t pcs[1000];
+} done;
+
+bool is_done(const struct subject *subject, enum way way, uintptr_t pc)
+{
+	if (!options.least || done.subject != subject || done.way != way)
+		return false;
+	for (size_t i = 0; i < done.nr; i++)
+		if (done.pcs[i] == pc)
+			return true;
+	return false;
+}
+
+void set_done(const struct subject *subject, enum way way, uintptr_t pc)
+{
+	if (done.subject != subject || done.way != way)
+		done.nr = 0;
+	done.subject = subject;
+	done.way = way;
+	if (done.nr < sizeof(done.pcs) / sizeof(done.pcs[0]))
+		done.pcs[done.nr++] = pc;
 }
 
 static void on_tick(int signal)
@@ -235,6 +264,7 @@ int main(int argc, char **argv)
 	while ((option = getopt(argc, argv, "qbpt1")) != -1) {
 		switch (option) {
 		case 'q':
+			options.least = options.brief;
 			options.brief = options.quick;
 			options.quick = true;
 			break;

@@ -109,8 +109,10 @@ static void walk_input(void)
 			judge_walk();
 			return;
 		}
-		if (is_of_interest())
+		if (is_of_interest() && !is_done(walk.subject, WALK, arch_pc(&point->regs))) {
+			set_done(walk.subject, WALK, arch_pc(&point->regs));
 			walk_disturb();
+		}
 		section = point->inside ? section_find((uintptr_t)point->armed) : NULL;
 		if (section && !walk.lost)
 			section_tried(section, WALK, arch_pc(&point->regs),

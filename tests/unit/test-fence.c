@@ -18,7 +18,7 @@
 #include "child.h"
 
 #define KEPT_ERRNO	4321
-#define NR_ROUNDS	300		/* unless FENCE_ROUNDS says another number */
+#define NR_ROUNDS	300
 
 /*
  * Two banks with a word for each CPU. Sections find the words of one of them through current, and
@@ -51,19 +51,13 @@ static void *add_for_ever(void *argument)
 	return NULL;
 }
 
-static int nr_rounds(void)
-{
-	const char *text = getenv("FENCE_ROUNDS");
-
-	return text ? atoi(text) : NR_ROUNDS;
-}
-
 /* Returns 0, or the number of the failed check. */
 static int switch_and_compare(bool all, const struct support_cpus *cpus)
 {
 	static intptr_t before[SUPPORT_MAX_CPUS];
+	const int nr_rounds = support_rounds(NR_ROUNDS);
 
-	for (int round = 0; round < nr_rounds(); round++) {
+	for (int round = 0; round < nr_rounds; round++) {
 		int old = round % 2;
 
 		__atomic_store_n(&current, (intptr_t)tables[!old], __ATOMIC_RELAXED);

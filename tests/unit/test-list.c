@@ -264,6 +264,7 @@ static void disown(struct rseq_list_node *node)
 
 static void *push_and_pop(void *argument)
 {
+	const int nr_turns = support_rounds(NR_TURNS);
 	int index = *(int *)argument;
 	struct rseq_list_node *node;
 
@@ -271,7 +272,7 @@ static void *push_and_pop(void *argument)
 		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
-	for (int i = 0; i < NR_TURNS; i++) {
+	for (int i = 0; i < nr_turns; i++) {
 		node = rseq_list_pop(shared);
 		if (!node)
 			continue;

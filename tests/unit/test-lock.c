@@ -256,6 +256,7 @@ static void *work(void *argument)
 {
 	int index = *(int *)argument, cpu;
 	unsigned long turns = 0;
+	const int most = support_rounds(NR_TURNS);
 	struct support_cpus cpus;
 
 	support_find_cpus(&cpus);
@@ -263,7 +264,7 @@ static void *work(void *argument)
 		support_go_without_rseq();
 	else
 		rseq_register_current_thread();
-	for (int i = 0; i < NR_TURNS; i++) {
+	for (int i = 0; i < most; i++) {
 		cpu = -1;
 		if (i % 64 == index) {
 			cpu = cpus.cpu[i / 64 % cpus.nr];

@@ -213,13 +213,14 @@ static void *race(void *argument)
 
 static void test_race(void **state)
 {
+	const int nr_races = support_rounds(NR_RACES);
 	pthread_t threads[NR_THREADS];
 	int indices[NR_THREADS];
 
 	(void)state;
 	for (int i = 0; i < NR_THREADS; i++)
 		indices[i] = i;
-	for (int turn = 0; turn < NR_RACES; turn++) {
+	for (int turn = 0; turn < nr_races; turn++) {
 		ref = create();
 		nr_ready = 0;
 		for (int i = 0; i < NR_THREADS; i++) {
