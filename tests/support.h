@@ -39,15 +39,18 @@
 # define SUPPORT_SANITIZED	(getenv("UNDER_VALGRIND") != NULL)
 #endif
 
-/*
- * How often to do what a test does nr times. An emulated machine is slow, and whoever runs a test
- * there says so.
- */
-static inline int support_rounds(int nr)
+/* How many times slower than others a machine is: whoever runs a test on an emulated one says so. */
+static inline int support_divisor(void)
 {
 	const char *divisor = getenv("TEST_DIVISOR");
 
-	return divisor && atoi(divisor) > 0 ? nr / atoi(divisor) + 1 : nr;
+	return divisor && atoi(divisor) > 0 ? atoi(divisor) : 1;
+}
+
+/* How often to do what a test does nr times on other machines. */
+static inline int support_rounds(int nr)
+{
+	return (nr - 1) / support_divisor() + 1;
 }
 
 struct support_cpus {

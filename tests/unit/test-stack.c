@@ -518,11 +518,13 @@ static void test_memory(void **state)
 	const size_t capacity = (16 << 20) / sizeof(void *), little = 1 << 20;
 	struct support_cpus cpus;
 	size_t before, full;
-	void *out[4];
+	void *in[128], *out[4];
 
 	(void)state;
 	if (SUPPORT_SANITIZED)
 		skip();
+	for (int i = 0; i < 128; i++)
+		in[i] = &things[0];
 	stay(&cpus);
 	before = resident();
 	shared = create(capacity, RSEQ_PERCPU_CPU_ID);
@@ -534,8 +536,8 @@ static void test_memory(void **state)
 	assert_in_range(resident(), 0, before + little +
 			(size_t)rseq_get_max_nr_cpus() * (size_t)sysconf(_SC_PAGESIZE));
 	set_all(shared, capacity);
-	for (size_t i = 0; i < capacity; i++)
-		assert_int_equal(rseq_stack_push(shared, &things[0]), 0);
+	for (size_t i = 0; i < capacity; i += 128)
+		assert_int_equal(rseq_stack_push_batch(shared, in, 128), 128);
 	full = resident();
 	assert_true(full >= before + (16 << 20) && full < before + (18 << 20));
 	rseq_stack_destroy(shared);

@@ -360,7 +360,9 @@ static void test_pairs_in_signal_handler(void **state)
 {
 	struct sigaction action = { .sa_handler = register_pair, .sa_flags = SA_RESTART };
 	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN };
-	const struct itimerspec often = { { 0, 100000 }, { 0, 100000 } };
+	const long interval = 100000L * support_divisor();
+	const struct itimerspec often = { { 0, interval }, { 0, interval } };
+	const int rounds = support_rounds(100000);
 	int failures = 0, left_over = 0, lost = 0;
 	timer_t timer;
 
@@ -369,7 +371,7 @@ static void test_pairs_in_signal_handler(void **state)
 	assert_int_equal(sigaction(SIGRTMIN, &action, NULL), 0);
 	assert_int_equal(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
 	assert_int_equal(timer_settime(timer, 0, &often, NULL), 0);
-	for (int i = 0; i < 100000; i++) {
+	for (int i = 0; i < rounds; i++) {
 		failures += rseq_register_current_thread() != 0;
 		lost += !rseq_thread_registered();
 		failures += rseq_unregister_current_thread() != 0;
