@@ -44,6 +44,7 @@ src_librseq_la_SOURCES = \
 	src/list.c \
 	src/lock.c \
 	src/mempool-attr.c \
+	src/mempool-find.c \
 	src/mempool-internal.h \
 	src/mempool-items.c \
 	src/mempool-magazine.c \

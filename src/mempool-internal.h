@@ -43,6 +43,7 @@ enum mempool_kind {
  */
 struct mempool_range {
 	struct mempool_range *next;	/* all ranges of the pool */
+	struct mempool_range *next_in_chain, **link_in_chain;	/* see mempool-find.c */
 	struct mempool_range *next_available[NR_KINDS];
 	bool available[NR_KINDS];	/* in the pool's list of ranges with room */
 	bool with_image;		/* made for initial values that rows share */
@@ -95,7 +96,10 @@ struct rseq_mempool {
 	intptr_t magazine_items;	/* how many of the MAGAZINE_ITEMS are used */
 };
 
-/* Rows begin at a multiple of this, so that an item's first row is found by rounding down. */
+/*
+ * Rows begin at a multiple of this, so that an item's first row is found by rounding down. Strides
+ * are of 2 bytes or more.
+ */
 static inline size_t rseq_row_alignment(size_t stride)
 {
 	return (size_t)1 << (RSEQ_BITS_PER_LONG - __builtin_clzl(stride - 1));
@@ -115,6 +119,19 @@ struct mempool_content {
 	bool poison;
 	uintptr_t word;
 };
+
+/* mempool.c: whose item it is, is known. */
+void rseq_mempool_free_item(struct mempool_range *range, void *item) rseq_hidden;
+
+/* mempool-find.c: all ranges; their lock is taken behind those of pools. */
+void rseq_ranges_lock(void) rseq_hidden;
+void rseq_ranges_unlock(void) rseq_hidden;
+void rseq_range_enter(struct mempool_range *range) rseq_hidden;
+void rseq_range_leave(struct mempool_range *range) rseq_hidden;
+
+/* The range of a pool of this stride with the address in its first row; with it in any row. */
+struct mempool_range *rseq_range_with_first_row(const void *address, size_t stride) rseq_hidden;
+struct mempool_range *rseq_range_with(const void *address) rseq_hidden;
 
 /* mempool-magazine.c */
 int rseq_magazines_create(struct rseq_mempool *pool) rseq_hidden;

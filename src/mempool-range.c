@@ -98,6 +98,7 @@ static int map_rows(struct mempool_range *range)
 	/* A huge page would make many rows resident when one CPU writes to its own. */
 	madvise(rows, len, MADV_NOHUGEPAGE);
 	((struct mempool_range **)rows)[-1] = range;
+	rseq_range_enter(range);
 	rseq_show_pointers(range->map, range->map_len);
 	return 0;
 }
@@ -214,6 +215,7 @@ int rseq_range_destroy(struct mempool_range *range)
 
 	if (range->initial && munmap(range->initial, range->pool->attr.stride))
 		error = errno;
+	rseq_range_leave(range);
 	rseq_hide_pointers(range->map, range->map_len);
 	if (munmap(range->map, range->map_len))
 		error = errno;

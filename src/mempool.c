@@ -19,6 +19,14 @@
 static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct rseq_mempool *pools;
 
+/*
+ * Strides of all pools ever made, each a bit, while there is no robust pool: then an item of a
+ * stride of these is taken at its word. Else 0. Written with the lock; atomic.
+ */
+static size_t trusted_strides;
+static size_t strides;
+static long nr_robust;
+
 /* Counts fork() up the line of ancestors; pools of COW_INIT belong to one process. */
 static unsigned int generation;
 
@@ -27,10 +35,12 @@ static void before_fork(void)
 	pthread_mutex_lock(&pools_lock);
 	for (struct rseq_mempool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_lock(&pool->lock);
+	rseq_ranges_lock();
 }
 
 static void after_fork(void)
 {
+	rseq_ranges_unlock();
 	for (struct rseq_mempool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_unlock(&pool->lock);
 	pthread_mutex_unlock(&pools_lock);
@@ -40,6 +50,17 @@ __attribute__((noreturn))
 static void die(const struct rseq_mempool *pool, const char *what, const void *where)
 {
 	fprintf(stderr, "librseq: mempool \"%s\": %s (%p)\n", pool->name, what, where);
+	abort();
+}
+
+__attribute__((noreturn))
+static void die_without_item(const void *where)
+{
+	const struct mempool_range *range = rseq_range_with(where);
+
+	if (range)
+		die(range->pool, "a pointer that is freed is no item, or of another stride", where);
+	fprintf(stderr, "librseq: mempool: a pointer that is freed is in no pool (%p)\n", where);
 	abort();
 }
 
@@ -197,21 +218,13 @@ static void check_free(struct mempool_range *range, const void *item)
 		~((uint64_t)1 << rseq_item_index(range, item) % 64);
 }
 
-void librseq_mempool_percpu_free(void __rseq_percpu *ptr, size_t stride)
+/* Out of line, as what it needs is not to be saved by those who need no lock. */
+__attribute__((noinline))
+static void free_with_lock(struct mempool_range *range, void *item)
 {
-	void *item = (void *)ptr;
-	struct mempool_range *range;
-	struct rseq_mempool *pool;
+	struct rseq_mempool *pool = range->pool;
 	int saved_errno = errno;
 
-	if (!item)
-		return;
-	range = rseq_range_of(item, stride);
-	pool = range->pool;
-	if (foreign(pool))
-		return;
-	if (pool->magazines[ITEMS_USED] && rseq_magazine_put(pool, ITEMS_USED, item))
-		return;
 	pthread_mutex_lock(&pool->lock);
 	if (pool->attr.robust)
 		check_free(range, item);
@@ -225,10 +238,70 @@ void librseq_mempool_percpu_free(void __rseq_percpu *ptr, size_t stride)
 	errno = saved_errno;
 }
 
+void rseq_mempool_free_item(struct mempool_range *range, void *item)
+{
+	struct rseq_mempool *pool = range->pool;
+
+	if (foreign(pool))
+		return;
+	if (!pool->magazines[ITEMS_USED] || !rseq_magazine_put(pool, ITEMS_USED, item))
+		free_with_lock(range, item);
+}
+
+static bool is_power_of_two(size_t number)
+{
+	return !(number & (number - 1));
+}
+
+/*
+ * Nothing is read that the pointer leads to before it is known to be in a range, whose pool checks
+ * the rest if it is robust. Without a robust pool, that no pool has the stride is told by errno.
+ */
+__attribute__((noinline, cold))
+static void free_with_check(void *item, size_t stride)
+{
+	struct mempool_range *range = NULL;
+
+	if (!stride) {
+		rseq_mempool_percpu_free((void __rseq_percpu *)item);
+		return;
+	}
+	if (is_power_of_two(stride) && stride > 1)
+		range = rseq_range_with_first_row(item, stride);
+	if (range)
+		rseq_mempool_free_item(range, item);
+	else if (__atomic_load_n(&nr_robust, __ATOMIC_RELAXED))
+		die_without_item(item);
+	else
+		errno = EINVAL;
+}
+
+void librseq_mempool_percpu_free(void __rseq_percpu *ptr, size_t stride)
+{
+	void *item = (void *)ptr;
+
+	if (!item)
+		return;
+	if (rseq_likely(is_power_of_two(stride) &&
+			stride & __atomic_load_n(&trusted_strides, __ATOMIC_RELAXED)))
+		rseq_mempool_free_item(rseq_range_of(item, stride), item);
+	else
+		free_with_check(item, stride);
+}
+
 static int order_of(size_t len)
 {
 	return len <= sizeof(void *) ? __builtin_ctzl(sizeof(void *)) :
 		RSEQ_BITS_PER_LONG - __builtin_clzl(len - 1);
+}
+
+/* Called with the lock. */
+static void count_robust(long change)
+{
+	long nr = nr_robust + change;
+
+	__atomic_store_n(&nr_robust, nr, __ATOMIC_RELAXED);
+	__atomic_store_n(&trusted_strides, nr ? 0 : strides, __ATOMIC_RELAXED);
 }
 
 static void link_pool(struct rseq_mempool *pool)
@@ -240,6 +313,9 @@ static void link_pool(struct rseq_mempool *pool)
 	if (pools)
 		pools->link = &pool->next;
 	pools = pool;
+	if (is_power_of_two(pool->attr.stride))
+		strides |= pool->attr.stride;
+	count_robust(pool->attr.robust);
 	pthread_mutex_unlock(&pools_lock);
 }
 
@@ -249,6 +325,7 @@ static void unlink_pool(struct rseq_mempool *pool)
 	*pool->link = pool->next;
 	if (pool->next)
 		pool->next->link = pool->link;
+	count_robust(-pool->attr.robust);
 	pthread_mutex_unlock(&pools_lock);
 }
 

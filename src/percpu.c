@@ -122,7 +122,8 @@ void *rseq_percpu_zalloc(size_t len)
 
 void rseq_percpu_free(void *rows)
 {
-	librseq_mempool_percpu_free((void __rseq_percpu *)rows, RSEQ_PERCPU_STRIDE);
+	if (rows)
+		rseq_mempool_free_item(rseq_range_of(rows, RSEQ_PERCPU_STRIDE), rows);
 }
 
 int rseq_percpu_fallback_cpu(void)

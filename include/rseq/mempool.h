@@ -91,7 +91,9 @@ RSEQ_API int rseq_mempool_attr_set_init(struct rseq_mempool_attr *attr,
 /*
  * Find misuse: a double free, an item written to while it was free, a pointer that is no item, an
  * item still allocated when the pool is destroyed. Each prints a line that names the pool to the
- * standard error stream and calls abort().
+ * standard error stream and calls abort(). As long as there is a robust pool, so does freeing what
+ * is in no pool, which no pool's name is to be had for, or with a stride that is not its pool's,
+ * whether that one is robust or not.
  */
 RSEQ_API int rseq_mempool_attr_set_robust(struct rseq_mempool_attr *attr);
 
@@ -180,13 +182,15 @@ RSEQ_API void __rseq_percpu *rseq_mempool_percpu_malloc_init(struct rseq_mempool
 		const void *init, size_t len);
 
 /*
- * Free an item; stride is that of its pool, RSEQ_MEMPOOL_STRIDE where none is given. NULL is
- * allowed and does nothing.
+ * Free an item; stride is that of its pool, RSEQ_MEMPOOL_STRIDE where none or 0 is given. NULL is
+ * allowed and does nothing. Without a robust pool in the process, other pointers than items, and
+ * another pool's stride, are undefined.
  *
- * Returns: nothing; errno is kept.
+ * Returns: nothing; errno is kept, but EINVAL if no pool was ever made with this stride, and
+ * nothing is freed then.
  * Context: any thread; not async-signal-safe.
  * Ordering: as above.
- * Progress: blocking; wait-free while this CPU has room for free items.
+ * Progress: blocking; wait-free while this CPU has room for free items and no pool is robust.
  */
 RSEQ_API void librseq_mempool_percpu_free(void __rseq_percpu *ptr, size_t stride);
 

@@ -15,7 +15,12 @@
 #include <cmocka.h>
 
 #define POOL_NAME	"the pool at fault"
+#define POOL		"\"" POOL_NAME "\""
+#define NO_POOL		"is in no pool"
 #define ITEM		64
+
+#define NR_CPUS		4
+#define LARGE		((size_t)1 << 20)
 
 static struct rseq_mempool *create(enum rseq_mempool_populate_policy policy)
 {
@@ -23,7 +28,7 @@ static struct rseq_mempool *create(enum rseq_mempool_populate_policy policy)
 	struct rseq_mempool *pool;
 
 	rseq_mempool_attr_set_robust(attr);
-	rseq_mempool_attr_set_percpu(attr, 0, 4);
+	rseq_mempool_attr_set_percpu(attr, 0, NR_CPUS);
 	rseq_mempool_attr_set_populate_policy(attr, policy);
 	pool = rseq_mempool_create(POOL_NAME, ITEM, attr);
 	rseq_mempool_attr_destroy(attr);
@@ -43,9 +48,49 @@ static void use_correctly(struct rseq_mempool *pool)
 			for (int cpu = 0; cpu < 4; cpu++)
 				memset(rseq_percpu_ptr(items[i], cpu), i, ITEM);
 		}
+		/* No stride stands for the default one. */
 		for (int i = 0; i < 1500; i++)
-			rseq_mempool_percpu_free(items[i]);
+			if (i % 2)
+				rseq_mempool_percpu_free(items[i]);
+			else
+				rseq_mempool_percpu_free(items[i], 0);
 	}
+	rseq_mempool_destroy(pool);
+}
+
+static struct rseq_mempool *create_another(size_t stride)
+{
+	struct rseq_mempool_attr *attr = rseq_mempool_attr_create();
+	struct rseq_mempool *pool;
+
+	rseq_mempool_attr_set_global(attr, stride);
+	rseq_mempool_attr_set_max_nr_ranges(attr, 2);
+	pool = rseq_mempool_create("another pool", stride / 4, attr);
+	rseq_mempool_attr_destroy(attr);
+	return pool;
+}
+
+/* Pools that are not robust lose nothing next to one that is. */
+static void use_others_correctly(struct rseq_mempool *pool)
+{
+	struct rseq_mempool *others[] = {
+		create_another(LARGE), create_another(RSEQ_MEMPOOL_STRIDE), create_another(LARGE),
+	};
+	void *items[3][8], *item = rseq_mempool_percpu_malloc(pool);
+
+	for (int turn = 0; turn < 2; turn++) {
+		for (int i = 0; i < 3; i++)
+			for (int j = 0; j < 8; j++)
+				if (!(items[i][j] = rseq_mempool_malloc(others[i])))
+					_exit(1);
+		for (int i = 0; i < 3; i++)
+			for (int j = 0; j < 8; j++)
+				rseq_mempool_free(items[i][j],
+						  i % 2 ? RSEQ_MEMPOOL_STRIDE : LARGE);
+	}
+	for (int i = 0; i < 3; i++)
+		rseq_mempool_destroy(others[i]);
+	rseq_mempool_percpu_free(item);
 	rseq_mempool_destroy(pool);
 }
 
@@ -98,6 +143,94 @@ static void free_item_of_nobody(struct rseq_mempool *pool)
 	rseq_mempool_percpu_free(item + 500 * ITEM);
 }
 
+static void free_other_copy(struct rseq_mempool *pool)
+{
+	char *item = rseq_mempool_percpu_malloc(pool);
+
+	rseq_mempool_percpu_free(rseq_percpu_ptr(item, NR_CPUS - 1));
+}
+
+static void free_with_small_stride(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_free(rseq_mempool_percpu_malloc(pool), (size_t)4096);
+}
+
+static void free_with_large_stride(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_free(rseq_mempool_percpu_malloc(pool), LARGE);
+}
+
+static void free_with_huge_stride(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_free(rseq_mempool_percpu_malloc(pool), (size_t)1 << 63);
+}
+
+static void free_with_odd_stride(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_free(rseq_mempool_percpu_malloc(pool), RSEQ_MEMPOOL_STRIDE + 64);
+}
+
+static void free_with_tiny_stride(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_free(rseq_mempool_percpu_malloc(pool), (size_t)1);
+}
+
+/* The other pool makes its stride a known one. */
+static void free_with_stride_of_other(struct rseq_mempool *pool)
+{
+	rseq_mempool_malloc(create_another(LARGE));
+	rseq_mempool_percpu_free(rseq_mempool_percpu_malloc(pool), LARGE);
+}
+
+static void free_item_of_other(struct rseq_mempool *pool)
+{
+	(void)pool;
+	rseq_mempool_free(rseq_mempool_malloc(create_another(LARGE)));
+}
+
+static void free_low_address(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_malloc(pool);
+	rseq_mempool_percpu_free((void *)8);
+}
+
+static void free_high_address(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_malloc(pool);
+	rseq_mempool_percpu_free((void *)(UINTPTR_MAX - 7));
+}
+
+static void free_what_malloc_made(struct rseq_mempool *pool)
+{
+	rseq_mempool_percpu_malloc(pool);
+	rseq_mempool_percpu_free(malloc(ITEM));
+}
+
+static void free_behind_last_row(struct rseq_mempool *pool)
+{
+	char *item = rseq_mempool_percpu_malloc(pool);
+
+	rseq_mempool_percpu_free((char *)((uintptr_t)item & ~(uintptr_t)0xffff) +
+				 NR_CPUS * (size_t)RSEQ_MEMPOOL_STRIDE);
+}
+
+static void free_before_first_row(struct rseq_mempool *pool)
+{
+	char *item = rseq_mempool_percpu_malloc(pool);
+
+	rseq_mempool_percpu_free((char *)((uintptr_t)item & ~(uintptr_t)0xffff) - 8);
+}
+
+static void free_after_pool(struct rseq_mempool *pool)
+{
+	struct rseq_mempool *other = create_another(LARGE);
+	void *item = rseq_mempool_malloc(other);
+
+	(void)pool;
+	rseq_mempool_destroy(other);
+	rseq_mempool_free(item, LARGE);
+}
+
 static void leak(struct rseq_mempool *pool)
 {
 	rseq_mempool_percpu_malloc(pool);
@@ -132,23 +265,34 @@ static int run_child(void (*use)(struct rseq_mempool *), enum rseq_mempool_popul
 
 static void test_misuse(void **state)
 {
-	static void (*const misuses[])(struct rseq_mempool *) = {
-		free_twice, free_twice_later, write_to_free_item, smash_free_list,
-		free_middle_of_item, free_item_of_nobody, leak,
+	static const struct {
+		void (*use)(struct rseq_mempool *);
+		const char *said;
+	} misuses[] = {
+		{ free_twice, POOL }, { free_twice_later, POOL }, { write_to_free_item, POOL },
+		{ smash_free_list, POOL }, { free_middle_of_item, POOL },
+		{ free_item_of_nobody, POOL }, { leak, POOL }, { free_other_copy, POOL },
+		{ free_with_small_stride, POOL }, { free_with_large_stride, POOL },
+		{ free_with_huge_stride, POOL }, { free_with_odd_stride, POOL },
+		{ free_with_tiny_stride, POOL }, { free_with_stride_of_other, POOL },
+		{ free_item_of_other, "\"another pool\"" }, { free_low_address, NO_POOL },
+		{ free_high_address, NO_POOL }, { free_what_malloc_made, NO_POOL },
+		{ free_behind_last_row, NO_POOL }, { free_before_first_row, NO_POOL },
+		{ free_after_pool, NO_POOL },
 	};
 	char said[512];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(misuses) / sizeof(misuses[0]); i++) {
 		for (int policy = 0; policy < 2; policy++) {
-			int status = run_child(misuses[i],
+			int status = run_child(misuses[i].use,
 					       (enum rseq_mempool_populate_policy)policy, said,
 					       sizeof(said));
 
 			print_message("%zu, %d: %s", i, policy, said);
 			assert_true(WIFSIGNALED(status));
 			assert_int_equal(WTERMSIG(status), SIGABRT);
-			assert_non_null(strstr(said, "\"" POOL_NAME "\""));
+			assert_non_null(strstr(said, misuses[i].said));
 		}
 	}
 }
@@ -161,6 +305,10 @@ static void test_correct_use(void **state)
 	for (int policy = 0; policy < 2; policy++) {
 		assert_int_equal(run_child(use_correctly, (enum rseq_mempool_populate_policy)policy,
 					   said, sizeof(said)), 0);
+		assert_string_equal(said, "");
+		assert_int_equal(run_child(use_others_correctly,
+					   (enum rseq_mempool_populate_policy)policy, said,
+					   sizeof(said)), 0);
 		assert_string_equal(said, "");
 	}
 }

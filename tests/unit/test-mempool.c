@@ -102,6 +102,36 @@ static void test_bad_arguments(void **state)
 	assert_int_equal(rseq_mempool_destroy(pool), 0);
 }
 
+/* Items stay where they are with a stride that no pool has, and go with 0 for the default one. */
+static void test_free_with_stride(void **state)
+{
+	static const size_t bad[] = {
+		1, 2, 8, 2048, 3 * (size_t)4096, RSEQ_MEMPOOL_STRIDE - 1, RSEQ_MEMPOOL_STRIDE + 64,
+		(size_t)1 << 62, (size_t)1 << 63, SIZE_MAX,
+	};
+	struct rseq_mempool *pool = create(RSEQ_MEMPOOL_POPULATE_COW_INIT, NR_ROWS, 1);
+	char *items[RSEQ_MEMPOOL_STRIDE / ITEM];
+
+	(void)state;
+	for (size_t i = 0; i < RSEQ_MEMPOOL_STRIDE / ITEM; i++)
+		assert_non_null(items[i] = rseq_mempool_percpu_malloc(pool));
+	errno = 0;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		rseq_mempool_percpu_free(items[0], bad[i]);
+		assert_errno(EINVAL);
+		rseq_mempool_percpu_free(NULL, bad[i]);
+		assert_errno(0);
+	}
+	assert_null(rseq_mempool_percpu_malloc(pool));
+	assert_errno(ENOMEM);
+	rseq_mempool_percpu_free(items[0], 0);
+	assert_errno(0);
+	assert_ptr_equal(rseq_mempool_percpu_malloc(pool), items[0]);
+	assert_null(rseq_mempool_percpu_malloc(pool));
+	assert_errno(ENOMEM);
+	assert_int_equal(rseq_mempool_destroy(pool), 0);
+}
+
 /* What no address space holds, and what wraps around to something small. */
 static void test_huge_arguments(void **state)
 {
@@ -529,6 +559,7 @@ static int run(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_bad_attributes),
 		cmocka_unit_test(test_bad_arguments),
+		cmocka_unit_test(test_free_with_stride),
 		cmocka_unit_test(test_huge_arguments),
 		cmocka_unit_test(test_contents),
 		cmocka_unit_test(test_items_are_distinct),
