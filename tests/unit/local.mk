@@ -28,6 +28,7 @@ cmocka_tests = \
 	tests/unit/test-no-membarrier \
 	tests/unit/test-ring \
 	tests/unit/test-ring-signal \
+	tests/unit/test-row-open \
 	tests/unit/test-single-step \
 	tests/unit/test-stack \
 	tests/unit/test-refcount \
