@@ -293,3 +293,53 @@ void storm_report(const struct storm *storm)
 	if (!info.aborts)
 		printf("no section was aborted: %s\n", rseq_reason_string(info.reason));
 }
+
+/* The test that runs, for its threads. */
+static const struct storm_test *current;
+static struct storm *current_storm;
+static bool over;
+static unsigned long nr_turns, nr_mistakes;	/* atomic */
+
+void storm_mistake(void)
+{
+	count(&nr_mistakes);
+}
+
+static void *work_in_rounds(void *argument)
+{
+	unsigned int index = *(unsigned int *)argument;
+	unsigned long turns = 0;
+
+	if (index % 4 == 3)
+		support_go_without_rseq();
+	else
+		rseq_register_current_thread();
+	storm_enter(current_storm, index);
+	for (unsigned int round = index; !__atomic_load_n(&over, __ATOMIC_RELAXED); round++) {
+		turns += current->round(round);
+		if (!rseq_thread_registered())
+			rest(2000000);
+	}
+	storm_leave(current_storm, index);
+	__atomic_fetch_add(&nr_turns, turns, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+int storm_test(const struct storm_test *test)
+{
+	storm_keep_to_few_cpus();
+	if (test->set_up())
+		return 1;
+	current = test;
+	current_storm = storm_start(STORM_ALL, test->nr_threads, test->on_signal);
+	if (!current_storm)
+		return 1;
+	storm_run(test->nr_threads, work_in_rounds, test->meanwhile, &over);
+	test->report(nr_turns);
+	storm_report(current_storm);
+	storm_stop(current_storm);
+	test->check(nr_turns);
+	if (nr_mistakes)
+		printf("%lu mistakes\n", nr_mistakes);
+	return nr_mistakes > 0;
+}

@@ -53,4 +53,21 @@ void storm_run(unsigned int nr_threads, void *(*work)(void *index), void (*meanw
 /* Says how many disturbances and aborts there were a second, so that a run without them shows. */
 void storm_report(const struct storm *storm);
 
+/* A structure in a storm: what each of its tests is made of. */
+struct storm_test {
+	unsigned int nr_threads;	/* every fourth has no rseq, the others are registered */
+	int (*set_up)(void);		/* on the few CPUs already. 0, or -1 */
+	unsigned long (*round)(unsigned int number);	/* the threads' differ; returns its turns */
+	void (*on_signal)(void);
+	void (*meanwhile)(void);	/* as in storm_run() */
+	void (*report)(unsigned long turns);	/* all rounds' */
+	void (*check)(unsigned long turns);	/* afterwards; what is wrong is a mistake */
+};
+
+/* Runs it. Returns the exit status: 0 if there was no mistake. */
+int storm_test(const struct storm_test *test);
+
+/* What must not be was seen; any thread, and signal handlers. */
+void storm_mistake(void);
+
 #endif /* STORM_H */

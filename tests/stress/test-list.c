@@ -29,21 +29,14 @@ struct item {
 
 static struct rseq_list *lists[NR_LISTS];
 static struct item items[NR_ITEMS];
-static struct storm *storm;
-static bool stop;
-static unsigned long nr_mistakes, nr_popped, nr_drained, nr_fenced;
-
-static void mistake(void)
-{
-	__atomic_fetch_add(&nr_mistakes, 1, __ATOMIC_RELAXED);
-}
+static unsigned long nr_drained, nr_fenced;
 
 static void own(struct rseq_list_node *node, int list)
 {
 	struct item *item = (struct item *)node;
 
 	if (RSEQ_READ_ONCE(item->owner) || item->list != list)
-		mistake();
+		storm_mistake();
 	RSEQ_WRITE_ONCE(item->owner, 1);
 }
 
@@ -52,7 +45,7 @@ static void disown(struct rseq_list_node *node)
 	struct item *item = (struct item *)node;
 
 	if (RSEQ_READ_ONCE(item->owner) != 1)
-		mistake();
+		storm_mistake();
 	RSEQ_WRITE_ONCE(item->owner, 0);
 }
 
@@ -73,28 +66,15 @@ static void on_signal(void)
 	take_and_put_back(0);
 }
 
-static void *work(void *argument)
+static unsigned long one_round(unsigned int round)
 {
-	const struct timespec moment = { 0, 2000000 };
-	unsigned int index = *(unsigned int *)argument;
 	unsigned long popped = 0;
 
-	if (index % 4 == 3)
-		support_go_without_rseq();
-	else
-		rseq_register_current_thread();
-	storm_enter(storm, index);
-	for (unsigned int round = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); round++) {
-		for (int i = 0; i < TURNS_PER_ROUND; i++)
-			popped += take_and_put_back(i % NR_LISTS);
-		if (round % 64 == 0)
-			sched_yield();
-		if (!rseq_thread_registered())
-			nanosleep(&moment, NULL);
-	}
-	storm_leave(storm, index);
-	__atomic_fetch_add(&nr_popped, popped, __ATOMIC_RELAXED);
-	return NULL;
+	for (int i = 0; i < TURNS_PER_ROUND; i++)
+		popped += take_and_put_back(i % NR_LISTS);
+	if (round % 64 == 0)
+		sched_yield();
+	return popped;
 }
 
 /* A list that leads in circles must not keep the test from its end. */
@@ -105,7 +85,7 @@ static int own_all(struct rseq_list_node *node, int list)
 	for (; node && nr <= NR_ITEMS; node = node->next, nr++)
 		own(node, list);
 	if (nr > NR_ITEMS)
-		mistake();
+		storm_mistake();
 	return nr;
 }
 
@@ -137,36 +117,34 @@ static void drain(void)
 	nanosleep(&moment, NULL);
 }
 
-static int check(void)
+static void check(unsigned long turns)
 {
 	int nr = 0;
 
+	(void)turns;
 	for (int list = 0; list < NR_LISTS; list++) {
 		nr += own_all(rseq_list_drain(lists[list]), list);
 		if (!rseq_list_empty(lists[list]))
-			mistake();
+			storm_mistake();
 	}
-	if (nr != NR_ITEMS)
-		printf("%d nodes instead of %d\n", nr, NR_ITEMS);
-	if (nr_mistakes)
-		printf("%lu mistakes\n", nr_mistakes);
-	return nr != NR_ITEMS || nr_mistakes;
+	if (nr == NR_ITEMS)
+		return;
+	printf("%d nodes instead of %d\n", nr, NR_ITEMS);
+	storm_mistake();
 }
 
-static void report(void)
+static void report(unsigned long nr_popped)
 {
 	unsigned long per = (unsigned long)storm_seconds();
 
 	printf("per second: %lu nodes popped, %lu drained in %lu drains\n", nr_popped / per,
 	       nr_drained / per, nr_fenced / per);
-	storm_report(storm);
 }
 
 static int set_up(void)
 {
 	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
 
-	storm_keep_to_few_cpus();
 	for (int list = 0; list < NR_LISTS; list++) {
 		lists[list] = rseq_list_create_mode(modes[list]);
 		if (!lists[list])
@@ -176,18 +154,22 @@ static int set_up(void)
 		items[i].list = i % NR_LISTS;
 		rseq_list_push(lists[i % NR_LISTS], &items[i].node);
 	}
-	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
-	return storm ? 0 : -1;
+	return 0;
 }
 
 static int run(void)
 {
-	if (set_up())
-		return 1;
-	storm_run(NR_THREADS, work, drain, &stop);
-	report();
-	storm_stop(storm);
-	return check();
+	const struct storm_test test = {
+		.nr_threads = NR_THREADS,
+		.set_up = set_up,
+		.round = one_round,
+		.on_signal = on_signal,
+		.meanwhile = drain,
+		.report = report,
+		.check = check,
+	};
+
+	return storm_test(&test);
 }
 
 int main(int argc, char **argv)

@@ -29,27 +29,18 @@ struct cell {
 static struct rseq_lock *locks[NR_LOCKS];
 static struct cell cells[NR_LOCKS][SUPPORT_MAX_CPUS];
 static struct support_cpus cpus;
-static struct storm *storm;
-static bool stop;
-static unsigned long nr_mistakes, nr_turns, nr_remote, nr_busy;
-
-static __thread volatile unsigned long handler_turns;
-
-static void mistake(void)
-{
-	__atomic_fetch_add(&nr_mistakes, 1, __ATOMIC_RELAXED);
-}
+static unsigned long nr_in_handlers, nr_remote, nr_busy;	/* atomic */
 
 static void work_inside(struct cell *cell)
 {
 	unsigned long turns = RSEQ_READ_ONCE(cell->turns);
 
 	if (RSEQ_READ_ONCE(cell->owner))
-		mistake();
+		storm_mistake();
 	RSEQ_WRITE_ONCE(cell->owner, 1);
 	RSEQ_WRITE_ONCE(cell->turns, turns + 1);
 	if (RSEQ_READ_ONCE(cell->owner) != 1)
-		mistake();
+		storm_mistake();
 	RSEQ_WRITE_ONCE(cell->owner, 0);
 }
 
@@ -62,7 +53,7 @@ static unsigned long have_a_turn(int index, int cpu, bool yield)
 	if (yield)
 		sched_yield();
 	if (rseq_lock_release(locks[index], cpu))
-		mistake();
+		storm_mistake();
 	return 1;
 }
 
@@ -70,10 +61,10 @@ static void on_signal(void)
 {
 	int cpu = rseq_lock_try_acquire(locks[0]);
 
-	handler_turns += have_a_turn(0, cpu, false);
+	__atomic_fetch_add(&nr_in_handlers, have_a_turn(0, cpu, false), __ATOMIC_RELAXED);
 }
 
-static unsigned long one_round(unsigned int round)
+static unsigned long own_turns(unsigned int round)
 {
 	unsigned long turns = 0, got;
 	int cpu;
@@ -89,7 +80,7 @@ static unsigned long one_round(unsigned int round)
 		}
 		cpu = rseq_lock_acquire(locks[i % NR_LOCKS]);
 		if (cpu < 0)
-			mistake();
+			storm_mistake();
 		turns += have_a_turn(i % NR_LOCKS, cpu, round % 8 == 0 && i == 5);
 	}
 	return turns;
@@ -100,83 +91,69 @@ static unsigned long one_remote_turn(int index, unsigned int round)
 	int cpu = cpus.cpu[round % (unsigned int)cpus.nr];
 
 	if (rseq_lock_acquire_cpu(locks[index], cpu)) {
-		mistake();
+		storm_mistake();
 		return 0;
 	}
 	__atomic_fetch_add(&nr_remote, 1, __ATOMIC_RELAXED);
 	return have_a_turn(index, cpu, round % 16 == 0);
 }
 
-static void *work(void *argument)
+static unsigned long one_round(unsigned int round)
 {
-	const struct timespec moment = { 0, 2000000 };
-	unsigned int index = *(unsigned int *)argument;
-	unsigned long turns = 0;
+	unsigned long turns = own_turns(round);
 
-	if (index % 4 == 3)
-		support_go_without_rseq();
-	else
-		rseq_register_current_thread();
-	storm_enter(storm, index);
-	for (unsigned int round = index; !__atomic_load_n(&stop, __ATOMIC_RELAXED); round++) {
-		turns += one_round(round);
-		if (round % 128 == 0)
-			turns += one_remote_turn((int)(round / 128 % NR_LOCKS), round / 256);
-		if (!rseq_thread_registered())
-			nanosleep(&moment, NULL);
-	}
-	storm_leave(storm, index);
-	__atomic_fetch_add(&nr_turns, turns + handler_turns, __ATOMIC_RELAXED);
-	return NULL;
+	if (round % 128 == 0)
+		turns += one_remote_turn((int)(round / 128 % NR_LOCKS), round / 256);
+	return turns;
 }
 
-static int check(void)
+static void check(unsigned long turns)
 {
-	unsigned long turns = 0;
+	unsigned long nr = 0;
 
 	for (int index = 0; index < NR_LOCKS; index++)
 		for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++)
-			turns += cells[index][cpu].turns;
-	if (turns != nr_turns)
-		printf("%lu turns instead of %lu\n", turns, nr_turns);
-	if (nr_mistakes)
-		printf("%lu mistakes\n", nr_mistakes);
-	return turns != nr_turns || nr_mistakes;
+			nr += cells[index][cpu].turns;
+	if (nr == turns + nr_in_handlers)
+		return;
+	printf("%lu turns instead of %lu and %lu in handlers\n", nr, turns, nr_in_handlers);
+	storm_mistake();
 }
 
-static void report(void)
+static void report(unsigned long turns)
 {
 	unsigned long per = (unsigned long)storm_seconds();
 
-	printf("per second: %lu turns, %lu from elsewhere, %lu tries in vain\n", nr_turns / per,
-	       nr_remote / per, nr_busy / per);
-	storm_report(storm);
+	printf("per second: %lu turns, %lu in handlers, %lu from elsewhere, %lu tries in vain\n",
+	       turns / per, nr_in_handlers / per, nr_remote / per, nr_busy / per);
 }
 
 static int set_up(void)
 {
 	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
 
-	storm_keep_to_few_cpus();
 	support_find_cpus(&cpus);
 	for (int index = 0; index < NR_LOCKS; index++) {
 		locks[index] = rseq_lock_create_mode(modes[index]);
 		if (!locks[index])
 			return -1;
 	}
-	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
-	return storm ? 0 : -1;
+	return 0;
 }
 
 /* A lost wake-up would last for ever. */
 static int run(void)
 {
-	if (set_up())
-		return 1;
-	storm_run(NR_THREADS, work, NULL, &stop);
-	report();
-	storm_stop(storm);
-	return check();
+	const struct storm_test test = {
+		.nr_threads = NR_THREADS,
+		.set_up = set_up,
+		.round = one_round,
+		.on_signal = on_signal,
+		.report = report,
+		.check = check,
+	};
+
+	return storm_test(&test);
 }
 
 int main(int argc, char **argv)

@@ -27,27 +27,20 @@ struct object {
 
 static struct object objects[MAX_OBJECTS];
 static unsigned int current;		/* the one that is alive; atomic */
-static struct storm *storm;
-static bool stop;
-static unsigned long nr_mistakes, nr_turns, nr_late;
-
-static void mistake(void)
-{
-	__atomic_fetch_add(&nr_mistakes, 1, __ATOMIC_RELAXED);
-}
+static unsigned long nr_late;		/* atomic */
 
 static void release(void *arg)
 {
 	struct object *object = arg;
 
 	if (__atomic_fetch_add(&object->released, 1, __ATOMIC_RELAXED))
-		mistake();
+		storm_mistake();
 }
 
 static void expect_alive(const struct object *object)
 {
 	if (__atomic_load_n(&object->released, __ATOMIC_RELAXED))
-		mistake();
+		storm_mistake();
 }
 
 static unsigned long have_a_turn(bool yield)
@@ -71,31 +64,15 @@ static void on_signal(void)
 	have_a_turn(false);
 }
 
-static void *work(void *argument)
+static unsigned long one_round(unsigned int round)
 {
-	const struct timespec moment = { 0, 2000000 };
-	unsigned int index = *(unsigned int *)argument;
-	unsigned long turns = 0, late = 0;
+	unsigned long turns = 0;
 
-	if (index % 4 == 3)
-		support_go_without_rseq();
-	else
-		rseq_register_current_thread();
-	storm_enter(storm, index);
-	for (unsigned int round = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); round++) {
-		for (int i = 0; i < TURNS_PER_ROUND; i++) {
-			if (have_a_turn(round % 16 == 0 && i == 7))
-				turns++;
-			else
-				late++;
-		}
-		if (!rseq_thread_registered())
-			nanosleep(&moment, NULL);
-	}
-	storm_leave(storm, index);
-	__atomic_fetch_add(&nr_turns, turns, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&nr_late, late, __ATOMIC_RELAXED);
-	return NULL;
+	for (int i = 0; i < TURNS_PER_ROUND; i++)
+		turns += have_a_turn(round % 16 == 0 && i == 7);
+	if (turns < TURNS_PER_ROUND)
+		__atomic_fetch_add(&nr_late, TURNS_PER_ROUND - turns, __ATOMIC_RELAXED);
+	return turns;
 }
 
 static bool make(unsigned int index)
@@ -114,56 +91,54 @@ static void kill_next(void)
 
 	if (next < MAX_OBJECTS && make(next)) {
 		if (next % 2 && rseq_refcount_kill(objects[next - 1].ref))
-			mistake();
+			storm_mistake();
 		__atomic_store_n(&current, next, __ATOMIC_RELEASE);
 		if (next % 2 == 0 && rseq_refcount_kill(objects[next - 1].ref))
-			mistake();
+			storm_mistake();
 	}
 	nanosleep(&moment, NULL);
 }
 
-static int check(void)
+static void check(unsigned long turns)
 {
+	(void)turns;
 	if (rseq_refcount_kill(objects[current].ref))
-		mistake();
+		storm_mistake();
 	for (unsigned int i = 0; i <= current; i++) {
 		if (objects[i].released != 1) {
 			printf("object %u: released %u times\n", i, objects[i].released);
-			mistake();
+			storm_mistake();
 		}
 		rseq_refcount_destroy(objects[i].ref);
 	}
-	if (nr_mistakes)
-		printf("%lu mistakes\n", nr_mistakes);
-	return nr_mistakes != 0;
 }
 
-static void report(void)
+static void report(unsigned long nr_turns)
 {
 	unsigned long per = (unsigned long)storm_seconds();
 
 	printf("per second: %lu turns, %lu too late, %lu kills\n", nr_turns / per, nr_late / per,
 	       current / per);
-	storm_report(storm);
 }
 
 static int set_up(void)
 {
-	storm_keep_to_few_cpus();
-	if (!make(0))
-		return -1;
-	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
-	return storm ? 0 : -1;
+	return make(0) ? 0 : -1;
 }
 
 static int run(void)
 {
-	if (set_up())
-		return 1;
-	storm_run(NR_THREADS, work, kill_next, &stop);
-	report();
-	storm_stop(storm);
-	return check();
+	const struct storm_test test = {
+		.nr_threads = NR_THREADS,
+		.set_up = set_up,
+		.round = one_round,
+		.on_signal = on_signal,
+		.meanwhile = kill_next,
+		.report = report,
+		.check = check,
+	};
+
+	return storm_test(&test);
 }
 
 int main(int argc, char **argv)

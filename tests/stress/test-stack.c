@@ -32,30 +32,23 @@ struct item {
 
 static struct rseq_stack *stacks[NR_STACKS];
 static struct item items[NR_ITEMS];
-static struct storm *storm;
-static bool stop;
-static unsigned long nr_mistakes, nr_popped, nr_taken, nr_remote, nr_full;
-
-static void mistake(void)
-{
-	__atomic_fetch_add(&nr_mistakes, 1, __ATOMIC_RELAXED);
-}
+static unsigned long nr_taken, nr_remote, nr_full;
 
 static void own(struct item *item, int stack)
 {
 	if (item < items || item >= items + NR_ITEMS) {
-		mistake();
+		storm_mistake();
 		return;
 	}
 	if (RSEQ_READ_ONCE(item->owner) || item->stack != stack)
-		mistake();
+		storm_mistake();
 	RSEQ_WRITE_ONCE(item->owner, 1);
 }
 
 static void disown(struct item *item)
 {
 	if (RSEQ_READ_ONCE(item->owner) != 1)
-		mistake();
+		storm_mistake();
 	RSEQ_WRITE_ONCE(item->owner, 0);
 }
 
@@ -73,7 +66,7 @@ static void put_back(int stack, struct item *item)
 	if (!rseq_stack_push(stacks[stack], item))
 		return;
 	if (errno != ENOSPC)
-		mistake();
+		storm_mistake();
 	park(item);
 }
 
@@ -110,30 +103,17 @@ static void on_signal(void)
 	take_batch(3, 5);
 }
 
-static void *work(void *argument)
+static unsigned long one_round(unsigned int round)
 {
-	const struct timespec moment = { 0, 2000000 };
-	unsigned int index = *(unsigned int *)argument;
 	unsigned long popped = 0;
 
-	if (index % 4 == 3)
-		support_go_without_rseq();
-	else
-		rseq_register_current_thread();
-	storm_enter(storm, index);
-	for (unsigned int round = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); round++) {
-		for (unsigned int i = 0; i < TURNS_PER_ROUND; i++) {
-			popped += take_one((int)i % NR_STACKS);
-			popped += take_batch((int)i % NR_STACKS, (round + i) % MAX_BATCH + 1);
-		}
-		if (round % 64 == 0)
-			sched_yield();
-		if (!rseq_thread_registered())
-			nanosleep(&moment, NULL);
+	for (unsigned int i = 0; i < TURNS_PER_ROUND; i++) {
+		popped += take_one((int)i % NR_STACKS);
+		popped += take_batch((int)i % NR_STACKS, (round + i) % MAX_BATCH + 1);
 	}
-	storm_leave(storm, index);
-	__atomic_fetch_add(&nr_popped, popped, __ATOMIC_RELAXED);
-	return NULL;
+	if (round % 64 == 0)
+		sched_yield();
+	return popped;
 }
 
 static void put_parked(void)
@@ -176,7 +156,7 @@ static void change_capacity(int stack, int cpu, unsigned int turn)
 	size_t capacity = turn % 8 ? CAPACITY : turn % 128;
 
 	if (rseq_stack_set_capacity(stacks[stack], cpu, capacity))
-		mistake();
+		storm_mistake();
 }
 
 static void disturb(void)
@@ -199,44 +179,42 @@ static void disturb(void)
 	nanosleep(&moment, NULL);
 }
 
-static int check(void)
+static void check(unsigned long turns)
 {
 	size_t nr = 0;
 
+	(void)turns;
 	for (int i = 0; i < NR_ITEMS; i++)
 		nr += items[i].parked;
 	for (int stack = 0; stack < NR_STACKS; stack++) {
 		nr += rseq_stack_drain(stacks[stack], own_drained, &stack);
 		for (int cpu = 0; cpu < rseq_get_max_nr_cpus(); cpu++)
 			if (rseq_stack_count(stacks[stack], cpu))
-				mistake();
+				storm_mistake();
 		rseq_stack_destroy(stacks[stack]);
 	}
 	for (int i = 0; i < NR_ITEMS; i++)
 		if (items[i].owner != 1)
-			mistake();
-	if (nr != NR_ITEMS)
-		printf("%zu items instead of %d\n", nr, NR_ITEMS);
-	if (nr_mistakes)
-		printf("%lu mistakes\n", nr_mistakes);
-	return nr != NR_ITEMS || nr_mistakes;
+			storm_mistake();
+	if (nr == NR_ITEMS)
+		return;
+	printf("%zu items instead of %d\n", nr, NR_ITEMS);
+	storm_mistake();
 }
 
-static void report(void)
+static void report(unsigned long nr_popped)
 {
 	unsigned long per = (unsigned long)storm_seconds();
 
 	printf("per second: %lu items popped, %lu taken in %lu drains and steals, "
 	       "%lu pushes without room\n", nr_popped / per, nr_taken / per, nr_remote / per,
 	       nr_full / per);
-	storm_report(storm);
 }
 
 static int set_up(void)
 {
 	const enum rseq_percpu_mode modes[] = { RSEQ_PERCPU_CPU_ID, RSEQ_PERCPU_MM_CID };
 
-	storm_keep_to_few_cpus();
 	for (int stack = 0; stack < NR_STACKS; stack++) {
 		stacks[stack] = rseq_stack_create_mode(stack < 2 ? CAPACITY : LARGE_CAPACITY,
 						       modes[stack % 2]);
@@ -248,18 +226,22 @@ static int set_up(void)
 		if (rseq_stack_push(stacks[i % NR_STACKS], &items[i]))
 			return -1;
 	}
-	storm = storm_start(STORM_ALL, NR_THREADS, on_signal);
-	return storm ? 0 : -1;
+	return 0;
 }
 
 static int run(void)
 {
-	if (set_up())
-		return 1;
-	storm_run(NR_THREADS, work, disturb, &stop);
-	report();
-	storm_stop(storm);
-	return check();
+	const struct storm_test test = {
+		.nr_threads = NR_THREADS,
+		.set_up = set_up,
+		.round = one_round,
+		.on_signal = on_signal,
+		.meanwhile = disturb,
+		.report = report,
+		.check = check,
+	};
+
+	return storm_test(&test);
 }
 
 int main(int argc, char **argv)
