@@ -20,7 +20,6 @@
 #include <sys/uio.h>
 
 #define MAX_POINTS	20000
-#define STRIDE		3		/* for all but the first deed and the same one */
 #define MAX_STEPS	1000000
 #define MAX_HITS	4		/* of one instruction in a loop; the rest is like these */
 #define MAX_ACTS	200		/* of a handler, in one run */
@@ -32,7 +31,8 @@ static struct shared {
 	const struct subject *subject;
 	const struct deed *deed, *handler;
 	char state;
-	bool storm;			/* the handler stops in the end */
+	bool storm;
+	bool stop;			/* in the end of the handler */
 	int complaints;
 	int handled;
 } *shared;
@@ -67,7 +67,7 @@ static void on_signal(int signal)
 	}
 	in_handler = false;
 	errno = saved_errno;
-	if (shared->storm)
+	if (shared->stop)
 		arch_stop_here();
 }
 
@@ -380,18 +380,25 @@ static bool interrupt_at(int point, const struct deed *handler)
 	return true;
 }
 
-/* From the begin of the handler to where it has returned to: that is the last step. */
+/*
+ * From the begin of the handler to where it has returned to: that is the last step. Where that is
+ * made, it is found by steps the first time.
+ */
 static bool run_handler(uint64_t sp)
 {
 	static uintptr_t last_pc;
 	uintptr_t pc;
 	struct arch_regs regs;
 
-	if (!go_on(PTRACE_CONT, 0))
+	shared->stop = !last_pc;
+	if (!last_pc) {
+		if (!go_on(PTRACE_CONT, 0))
+			return false;
+		leave_trap();
+		shared->stop = false;
+	} else if (!run_to(last_pc)) {
 		return false;
-	leave_trap();
-	if (last_pc && !run_to(last_pc))
-		return false;
+	}
 	do {
 		pc = get_pc();
 		if (!step(0))
@@ -444,17 +451,14 @@ static bool is_tried(const struct deed *deed, const struct deed *handler)
 
 static void interrupt_by(const struct deed *handler)
 {
-	bool is_main = handler == shared->deed || handler == shared->subject->deeds;
-	int stride = is_main || getenv("HANDLER_FULL") ? 1 : STRIDE;
-
-	for (int point = 0; point < nr_points && !lost; point += stride) {
+	for (int point = 0; point < nr_points && !lost; point++) {
 		bool reached = false;
 
 		for (int try = 0; try < MAX_TRIES && !reached; try++)
 			reached = interrupt_at(point, handler);
 		nr_missed += !reached;
 	}
-	if (!lost && stride == 1)
+	if (!lost)
 		storm(handler);
 }
 
