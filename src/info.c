@@ -30,6 +30,8 @@ const char *rseq_reason_string(int reason)
 		return "thread-local storage is not aligned to 32 bytes here";
 	case RSEQ_REASON_REFUSED:
 		return "the kernel refused the registration";
+	case RSEQ_REASON_OVERWRITTEN:
+		return "somebody wrote over cpu_id, which the kernel has not corrected yet";
 	default:
 		return "unknown reason";
 	}

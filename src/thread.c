@@ -49,10 +49,15 @@ bool rseq_thread_is_borrowed(void)
 	return (pid_t)~((int)clock >> 3) != (pid_t)syscall(SYS_gettid);
 }
 
+/* In a thread whose area is registered. */
+static bool is_libcs(void)
+{
+	return rseq_process.area_origin == RSEQ_AREA_LIBC && !thread.length;
+}
+
 static bool libc_owns_thread(void)
 {
-	return rseq_process.area_origin == RSEQ_AREA_LIBC && !thread.length &&
-	       rseq_thread_registered();
+	return is_libcs() && rseq_thread_registered();
 }
 
 static int fail(int reason, int error)
@@ -374,7 +379,7 @@ static int ask_for_length(unsigned int length)
 			~(unsigned int)RSEQ_SIG) ? errno : 0;
 }
 
-/* The length with which another module registered the area in this thread, or 0. */
+/* The length with which the area is registered in this thread, by whomever, or 0. */
 static unsigned int probe_length(void)
 {
 	const unsigned int lengths[] = {
@@ -388,9 +393,9 @@ static unsigned int probe_length(void)
 }
 
 /*
- * Why a thread is not registered, as far as this library goes. What is known from a registration
- * that failed may have changed: the kernel looks for another registration before it refuses an
- * address of its own.
+ * Why a thread is not registered, as far as this library goes, or its area says that it is not.
+ * What is known from a registration that failed may have changed: the kernel looks for another
+ * registration before it refuses an address of its own.
  */
 static int reason_of_unregistered(void)
 {
@@ -398,18 +403,18 @@ static int reason_of_unregistered(void)
 	int answer = sys_rseq(nowhere, RSEQ_ABI_ORIG_SIZE, 0, RSEQ_SIG) ? errno : 0;
 
 	if (answer == EINVAL)
-		return RSEQ_REASON_FOREIGN;
+		return probe_length() ? RSEQ_REASON_OVERWRITTEN : RSEQ_REASON_FOREIGN;
 	if (!thread.reason || (answer == EFAULT && thread.reason == RSEQ_REASON_FOREIGN))
 		return RSEQ_REASON_NOT_REGISTERED;
 	return thread.reason;
 }
 
-/* Of a registered thread. */
+/* Of a thread whose area is registered. */
 static void find_owner(struct rseq_info *info)
 {
 	unsigned int length;
 
-	if (libc_owns_thread()) {
+	if (is_libcs()) {
 		info->owner = RSEQ_OWNER_LIBC;
 		info->registered_length = rseq_process.length;
 	} else if (thread.length) {
@@ -440,25 +445,29 @@ static unsigned int features(unsigned int size)
 	return bits;
 }
 
+static void describe_registration(struct rseq_info *info)
+{
+	find_owner(info);
+	if (info->owner == RSEQ_OWNER_LIBC)
+		info->feature_size = rseq_size;
+	else if (info->registered_length)
+		info->feature_size = rseq_active_feature_size(info->registered_length);
+	if (info->registered_length)
+		info->mode = info->registered_length > RSEQ_ABI_ORIG_SIZE ?
+				RSEQ_MODE_V2 : RSEQ_MODE_LEGACY;
+	info->features = features(info->feature_size);
+}
+
 void rseq_thread_info(struct rseq_info *info)
 {
-	if (rseq_process.off) {
+	if (rseq_process.off)
 		info->reason = rseq_process.off;
-	} else if (rseq_thread_is_borrowed()) {
+	else if (rseq_thread_is_borrowed())
 		info->reason = RSEQ_REASON_VFORK_CHILD;
-	} else if (!rseq_thread_registered()) {
+	else if (!rseq_thread_registered())
 		info->reason = reason_of_unregistered();
-		if (info->reason == RSEQ_REASON_FOREIGN)
-			info->owner = RSEQ_OWNER_FOREIGN;
-	} else {
-		find_owner(info);
-		if (info->owner == RSEQ_OWNER_LIBC)
-			info->feature_size = rseq_size;
-		else if (info->registered_length)
-			info->feature_size = rseq_active_feature_size(info->registered_length);
-		if (info->registered_length)
-			info->mode = info->registered_length > RSEQ_ABI_ORIG_SIZE ?
-					RSEQ_MODE_V2 : RSEQ_MODE_LEGACY;
-		info->features = features(info->feature_size);
-	}
+	if (info->reason == RSEQ_REASON_FOREIGN)
+		info->owner = RSEQ_OWNER_FOREIGN;
+	else if (info->reason == RSEQ_REASON_NONE || info->reason == RSEQ_REASON_OVERWRITTEN)
+		describe_registration(info);
 }

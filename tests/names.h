@@ -26,7 +26,7 @@ static inline const char *name_of_reason(int reason)
 {
 	static const char *const names[] = {
 		"none", "not-registered", "disabled", "kernel-bug", "no-syscall", "forbidden",
-		"foreign", "vfork-child", "no-area", "refused",
+		"foreign", "vfork-child", "no-area", "refused", "overwritten",
 	};
 
 	return NAME_OF(reason, names);

@@ -36,6 +36,8 @@ enum rseq_reason {
 	RSEQ_REASON_VFORK_CHILD = 7,	/* the thread runs on its parent's storage */
 	RSEQ_REASON_NO_AREA = 8,	/* no area that is aligned as the kernel wants it */
 	RSEQ_REASON_REFUSED = 9,	/* any other answer of the kernel */
+	/* Registered, but somebody wrote over cpu_id: until the kernel does, at a migration. */
+	RSEQ_REASON_OVERWRITTEN = 10,
 };
 
 /* Where the area comes from that critical sections use. Values are stable. */

@@ -39,6 +39,7 @@ static const char *const reasons[] = {
 	[RSEQ_REASON_VFORK_CHILD] = "vfork_child",
 	[RSEQ_REASON_NO_AREA] = "no_area",
 	[RSEQ_REASON_REFUSED] = "refused",
+	[RSEQ_REASON_OVERWRITTEN] = "overwritten",
 };
 
 static const char *const origins[] = {

@@ -246,7 +246,9 @@ static void describe(struct user_info *seen)
 		check(support_is_registered(rseq_get_abi(), info.registered_length));
 	if (info.owner == RSEQ_OWNER_LIBRSEQ)
 		check(rseq_size == info.feature_size);
-	if (info.reason != RSEQ_REASON_NONE)
+	if (info.reason == RSEQ_REASON_OVERWRITTEN)
+		check(support_is_registered(rseq_get_abi(), info.registered_length));
+	else if (info.reason != RSEQ_REASON_NONE)
 		check(!info.registered_length && !support_registered_length(rseq_get_abi()));
 	seen->owner = info.owner;
 	seen->reason = info.reason;

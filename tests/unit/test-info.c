@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #define KEPT_ERRNO	4321
-#define NR_REASONS	(RSEQ_REASON_REFUSED + 1)
+#define NR_REASONS	(RSEQ_REASON_OVERWRITTEN + 1)
 
 /* Byte that the library must not touch, or must overwrite. */
 #define MARK		0xa5
@@ -235,6 +235,57 @@ static void test_thread_fields(void **state)
 		check_unregistered(&after);
 }
 
+/* Nothing but the kernel makes it right again: what is wrong afterwards was so throughout. */
+static bool is_overwritten(struct rseq_info *info)
+{
+	uint32_t *cpu_id = &rseq_get_abi()->cpu_id;
+
+	RSEQ_WRITE_ONCE(*cpu_id, (uint32_t)RSEQ_ABI_CPU_ID_REGISTRATION_FAILED);
+	get(info);
+	return RSEQ_READ_ONCE(*cpu_id) == (uint32_t)RSEQ_ABI_CPU_ID_REGISTRATION_FAILED;
+}
+
+/* Where somebody writes over cpu_id, the thread is registered as before, and has no rseq. */
+static void test_overwritten(void **state)
+{
+	struct rseq_info before, info;
+	struct support_cpus cpus;
+	int tries = 100000;
+
+	(void)state;
+	rseq_register_current_thread();
+	get(&before);
+	if (before.reason != RSEQ_REASON_NONE || before.registered_length != 32) {
+		rseq_unregister_current_thread();
+		print_message("it is not registered, or the kernel ends who does so\n");
+		skip();
+	}
+	while (!is_overwritten(&info) && --tries)
+		;
+	if (!tries) {
+		print_message("this kernel makes it right at once\n");
+		skip();
+	}
+	assert_int_equal(info.reason, RSEQ_REASON_OVERWRITTEN);
+	info.reason = RSEQ_REASON_NONE;
+	assert_memory_equal(&info, &before, offsetof(struct rseq_info, aborts));
+	support_find_cpus(&cpus);
+	for (int i = 0; i < cpus.nr && i < 2; i++)
+		support_move(0, cpus.cpu[i]);
+	support_release(&cpus);
+	if (rseq_thread_registered()) {
+		get(&info);
+		assert_memory_equal(&info, &before, offsetof(struct rseq_info, aborts));
+	}
+	/* It is over, whatever its area says. */
+	support_sys_rseq(rseq_get_abi(), 32, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
+	RSEQ_WRITE_ONCE(rseq_get_abi()->cpu_id, (uint32_t)RSEQ_ABI_CPU_ID_REGISTRATION_FAILED);
+	get(&info);
+	check_unregistered(&info);
+	assert_int_equal(support_sys_rseq(rseq_get_abi(), 32, 0, RSEQ_SIG), 0);
+	rseq_unregister_current_thread();
+}
+
 static void *get_in_thread(void *info)
 {
 	((struct rseq_info *)info)->size = sizeof(struct rseq_info);
@@ -332,6 +383,7 @@ static int run_group(void)
 		cmocka_unit_test(test_area_fields),
 		cmocka_unit_test(test_thread_fields),
 		cmocka_unit_test(test_another_thread),
+		cmocka_unit_test(test_overwritten),
 		cmocka_unit_test(test_reason_strings),
 		cmocka_unit_test(test_aborts),
 	};
