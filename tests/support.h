@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -39,7 +40,7 @@
 # define SUPPORT_SANITIZED	(getenv("UNDER_VALGRIND") != NULL)
 #endif
 
-/* How many times slower than others a machine is: whoever runs a test on an emulated one says so. */
+/* How many times slower than others a machine is: as who runs a test on an emulated one says. */
 static inline int support_divisor(void)
 {
 	const char *divisor = getenv("TEST_DIVISOR");
@@ -157,6 +158,20 @@ static inline void support_go_without_rseq(void)
 		support_sys_rseq(area, length, RSEQ_ABI_FLAG_UNREGISTER, RSEQ_SIG);
 	if (!rseq_register_current_thread())
 		rseq_unregister_current_thread();
+}
+
+/* Bytes that this process has in memory, counted page by page (those of statm are rough), or -1. */
+static inline long support_resident(void)
+{
+	FILE *file = fopen("/proc/self/smaps_rollup", "r");
+	long kib = -1;
+	char line[256];
+
+	while (file && kib < 0 && fgets(line, sizeof(line), file))
+		sscanf(line, "Rss: %ld", &kib);
+	if (file)
+		fclose(file);
+	return kib < 0 ? -1 : kib * 1024;
 }
 
 /* Has copies in critical sections do with narrower registers than the processor's. */

@@ -161,22 +161,6 @@ int open(const char *path, int flags, ...)
 	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
 }
 
-/* What this process has in memory, page by page; or -1. */
-static long resident_kib(void)
-{
-	FILE *file = fopen("/proc/self/smaps_rollup", "r");
-	long kib = -1, value;
-	char line[512];
-
-	if (!file)
-		return -1;
-	while (kib < 0 && fgets(line, sizeof(line), file))
-		if (sscanf(line, "Rss: %ld", &value) == 1)
-			kib = value;
-	fclose(file);
-	return kib;
-}
-
 /* Returns whether it takes what it may. */
 static bool measure(const struct structure *structure)
 {
@@ -188,7 +172,7 @@ static bool measure(const struct structure *structure)
 
 	/* What is there once for all of them. */
 	structure->use(structure->create());
-	before = resident_kib();
+	before = support_resident() / 1024;
 	for (int i = 0; i < NR; i++) {
 		void *made = structure->create();
 
@@ -198,7 +182,7 @@ static bool measure(const struct structure *structure)
 		}
 		structure->use(made);
 	}
-	after = resident_kib();
+	after = support_resident() / 1024;
 	printf("%4d CPUs: %d of %-8s %6ld KiB, at most %ld\n", rseq_get_max_nr_cpus(), NR,
 	       structure->name, after - before, most);
 	return after - before <= most;
@@ -209,7 +193,7 @@ static int measure_all(void)
 	struct support_cpus cpus;
 	int wrong = 0;
 
-	if (resident_kib() < 0) {
+	if (support_resident() < 0) {
 		printf("skipped: /proc/self/smaps_rollup cannot be read\n");
 		return SUPPORT_SKIP;
 	}

@@ -459,20 +459,6 @@ static void test_threads(void **state)
 	}
 }
 
-/* KiB that this process alone has in memory. */
-static long resident_kib(void)
-{
-	FILE *file = fopen("/proc/self/smaps_rollup", "r");
-	long kib = -1;
-	char line[256];
-
-	while (file && kib < 0 && fgets(line, sizeof(line), file))
-		sscanf(line, "Rss: %ld", &kib);
-	if (file)
-		fclose(file);
-	return kib;
-}
-
 /* Rows that no CPU writes to cost nothing: 1000 items, 256 CPUs, 2 of them in use. */
 static void test_memory(void **state)
 {
@@ -481,7 +467,7 @@ static void test_memory(void **state)
 	(void)state;
 	for (int p = 0; p < 2; p++) {
 		struct rseq_mempool *pool = create(policies[p], 256, 0);
-		long before = resident_kib();
+		long before = support_resident();
 
 		/* A sanitizer has memory of its own. */
 		if (SUPPORT_SANITIZED || before < 0)
@@ -491,7 +477,7 @@ static void test_memory(void **state)
 			for (int cpu = 0; cpu < 2; cpu++)
 				*rseq_percpu_ptr(items[i], cpu) = i;
 		}
-		assert_in_range(resident_kib() - before, 0, 300);
+		assert_in_range(support_resident() - before, 0, 300 * 1024);
 		assert_int_equal(rseq_mempool_destroy(pool), 0);
 	}
 }
