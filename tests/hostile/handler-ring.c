@@ -9,7 +9,7 @@
 
 #include <rseq/ring.h>
 
-#define MAX_RECORDS	100000
+#define MAX_RECORDS	400000
 #define RECORD_WORDS	150
 
 static struct rseq_ring *ring;
@@ -39,10 +39,19 @@ static void create_overwritten_ring(void)
 
 static uint32_t my_words[RECORD_WORDS], its_words[RECORD_WORDS];
 
+/*
+ * All words of a record are its number, but that those of an odd one have zeros between: whoever
+ * takes these for the length of another record must come to an end.
+ */
+static uint32_t word_of(uint32_t number, size_t word)
+{
+	return number % 2 && word && word < RECORD_WORDS - 1 ? 0 : number;
+}
+
 static void fill(uint32_t *record, uint32_t number)
 {
 	for (size_t i = 0; i < RECORD_WORDS; i++)
-		record[i] = number;
+		record[i] = word_of(number, i);
 }
 
 static int write_record(uint32_t number)
@@ -59,13 +68,20 @@ static void ring_write(void)
 		nr_refused++;
 }
 
+/* More than a ring has room for: it is other records that begin everywhere. */
+static void ring_write_over(void)
+{
+	for (int i = 0; i < 8; i++)
+		ring_write();
+}
+
 /* Returns the number, UINT32_MAX if there is none, or UINT32_MAX - 1 for what is no record. */
 static uint32_t number_of(const uint32_t *record, ssize_t len)
 {
 	if (len <= 0)
 		return UINT32_MAX;
 	for (size_t i = 1; i < RECORD_WORDS; i++)
-		if (record[i] != record[0])
+		if (record[i] != word_of(record[0], i))
 			return UINT32_MAX - 1;
 	return len == sizeof(my_words) ? record[0] : UINT32_MAX - 1;
 }
@@ -114,7 +130,7 @@ static void write_two(void)
 
 static void prepare_ring(char state, const struct deed *deed)
 {
-	if (nr_records > MAX_RECORDS - 10000) {
+	if (nr_records > MAX_RECORDS - 200000) {
 		check(!rseq_ring_destroy(ring));
 		create_ring();
 		nr_records = nr_refused = nr_read = 0;
@@ -151,6 +167,7 @@ static void judge_ring(void)
 
 static const struct deed ring_deeds[] = {
 	{ "write", ring_write, true, false, false },
+	{ "write over", ring_write_over, true, true, false },
 	{ "read", ring_read, true, false, false },
 	{ "stat", ring_stat, true, false, true },
 };
