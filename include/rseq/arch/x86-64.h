@@ -173,8 +173,6 @@
 	"jmp	.Lrseq_copied_%=\n"
 
 #define RSEQ_ASM_COPY_LONG(dst, src, len)					\
-	"cmpq	$16, %[" len "]\n\t"						\
-	"jb	.Lrseq_below16_%=\n\t"						\
 	"cmpq	$64, %[" len "]\n\t"						\
 	"jb	.Lrseq_below64_%=\n\t"						\
 	"xorl	%%eax, %%eax\n\t"						\
@@ -230,6 +228,8 @@
 	"movq	%%rcx, %%rax\n\t"						\
 	"jmp	.Lrseq_block_%=\n"						\
 	".Lrseq_below64_%=:\n\t"						\
+	"cmpq	$16, %[" len "]\n\t"						\
+	"jb	.Lrseq_below16_%=\n\t"						\
 	"cmpq	$32, %[" len "]\n\t"						\
 	"jb	.Lrseq_below32_%=\n\t"						\
 	"movups	16(%[" src "]), %%xmm2\n\t"					\
