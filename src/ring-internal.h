@@ -12,7 +12,8 @@
  * The tail is where the oldest record begins. The reader moves it; with RSEQ_RING_OVERWRITE writers
  * do, and the reader has a position of its own. A writer obeys its limit, which it sets to the tail
  * and the size when it comes there, with a fence in between: who sees a byte of a new record sees
- * that the tail has left the old one.
+ * that the tail has left the old one. (No limit is further from the head than the longest record
+ * takes: so one comparison is all that a section needs.)
  */
 #ifndef RSEQ_RING_INTERNAL_H
 #define RSEQ_RING_INTERNAL_H
@@ -39,14 +40,17 @@ struct border {
 
 struct row {
 	struct rseq_ring_row writer;
-	uintptr_t unused[4];
+	uintptr_t unused[2];
 	struct border tail;		/* with RSEQ_RING_OVERWRITE */
 	uintptr_t refused;		/* atomic */
 	struct border reader;
+	uintptr_t unused_too;
+	struct ring *ring;		/* in the first row, in a line that nobody writes to */
 };
 
+/* What no section needs to know. */
 struct ring {
-	struct rseq_ring shown;
+	struct rseq_rows rows;
 	unsigned int flags;
 	bool fallback_used;		/* atomic */
 	size_t size;			/* of a part's data */
@@ -74,9 +78,16 @@ struct cursor {
 /* ring.c: counts the generations of processes: a child does not wait for its parent's readers. */
 extern unsigned int rseq_ring_process rseq_hidden;
 
-static inline struct ring *ring_of(const struct rseq_ring *shown)
+static inline struct ring *ring_of(const struct rseq_ring *handle)
 {
-	return (struct ring *)(uintptr_t)shown;
+	const struct row *first = rseq_percpu_row(rseq_rows_of(handle).first, 0);
+
+	return first->ring;
+}
+
+static inline struct rseq_ring *handle_of(const struct ring *ring)
+{
+	return rseq_rows_handle(&ring->rows);
 }
 
 static inline bool overwrites(const struct ring *ring)
@@ -84,23 +95,22 @@ static inline bool overwrites(const struct ring *ring)
 	return ring->flags & RSEQ_RING_OVERWRITE;
 }
 
-static inline bool is_second(int index)
+static inline struct part part_at(const struct ring *ring, int index, bool second)
 {
-	return index >= rseq_get_max_nr_cpus();
-}
-
-static inline struct part part_of(const struct ring *ring, int index)
-{
-	struct row *row = rseq_percpu_row(ring->shown.rows.first, index);
+	struct row *row = rseq_percpu_row(ring->rows.first, index);
 
 	return (struct part) {
 		.ring = ring,
 		.row = row,
 		.data = ring->data + (size_t)index * ring->stride,
-		.header = 8U + (ring->flags & RSEQ_RING_TIMESTAMP ? 8U : 0) +
-			  (is_second(index) ? 8U : 0),
+		.header = 8U + (ring->flags & RSEQ_RING_TIMESTAMP ? 8U : 0) + (second ? 8U : 0),
 		.tail = overwrites(ring) ? &row->tail : &row->reader,
 	};
+}
+
+static inline struct part part_of(const struct ring *ring, int index)
+{
+	return part_at(ring, index, index >= rseq_get_max_nr_cpus());
 }
 
 static inline uintptr_t load(const uintptr_t *word)
@@ -145,7 +155,7 @@ static inline void move_border(struct border *border, const struct cursor *to)
 
 static inline char *record_at(const struct part *part, uintptr_t where)
 {
-	return part->data + (where & part->ring->shown.mask);
+	return part->data + (where & (part->ring->size - 1));
 }
 
 static inline uintptr_t *word_at(const struct part *part, uintptr_t where, size_t offset)

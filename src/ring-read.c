@@ -116,7 +116,7 @@ static ssize_t read_record(const struct ring *ring, int cpu, void *buf, size_t s
 			return -1;
 		}
 		where = from->cursor.position;
-		rseq_sanitize_acquire(ring);
+		rseq_sanitize_acquire(handle_of(ring));
 		memcpy(buf, record_at(&from->part, where) + from->part.header, from->len);
 	} while (is_overwritten(&from->part, where));
 	step(&from->part, &from->cursor, from->len);
@@ -145,16 +145,17 @@ void rseq_ring_end_read(struct ring *ring, int cpu)
 	__atomic_store_n(&ring->reading[cpu], 0, __ATOMIC_RELEASE);
 }
 
-ssize_t rseq_ring_read_stamped(struct rseq_ring *shown, int cpu, void *buf, size_t size,
+ssize_t rseq_ring_read_stamped(struct rseq_ring *handle, int cpu, void *buf, size_t size,
 		uint64_t *time)
 {
-	struct ring *ring = ring_of(shown);
+	struct ring *ring;
 	ssize_t result;
 
-	if (!ring || cpu < 0 || cpu >= rseq_get_max_nr_cpus() || (!buf && size)) {
+	if (!handle || cpu < 0 || cpu >= rseq_get_max_nr_cpus() || (!buf && size)) {
 		errno = EINVAL;
 		return -1;
 	}
+	ring = ring_of(handle);
 	if (rseq_ring_begin_read(ring, cpu))
 		return -1;
 	result = read_record(ring, cpu, buf, size, time);
@@ -204,17 +205,18 @@ static void add_part(const struct ring *ring, int index, struct rseq_ring_stat *
 	stat->refused += __atomic_load_n(&part.row->refused, __ATOMIC_RELAXED);
 }
 
-int rseq_ring_stat(const struct rseq_ring *shown, int cpu, struct rseq_ring_stat *stat)
+int rseq_ring_stat(const struct rseq_ring *handle, int cpu, struct rseq_ring_stat *stat)
 {
-	struct ring *ring = ring_of(shown);
+	const struct ring *ring;
 	struct rseq_ring_stat known;
 	size_t size;
 
-	if (!ring || !stat || cpu < 0 || cpu >= rseq_get_max_nr_cpus() ||
+	if (!handle || !stat || cpu < 0 || cpu >= rseq_get_max_nr_cpus() ||
 	    stat->size < offsetof(struct rseq_ring_stat, bytes)) {
 		errno = EINVAL;
 		return -1;
 	}
+	ring = ring_of(handle);
 	memset(&known, 0, sizeof(known));
 	size = stat->size < sizeof(known) ? stat->size : sizeof(known);
 	known.size = size;

@@ -16,7 +16,8 @@
  *
  * Memory: for each CPU that writes, bytes_per_cpu and behind them as much as its longest record,
  * from the pages that were written to, and 256 bytes in a row; the same once more for a CPU with
- * threads that have no rseq; 4 bytes for each possible CPU, and address space for its data.
+ * threads that have no rseq; one row more, 4 bytes for each possible CPU, and address space for its
+ * data.
  */
 #ifndef RSEQ_RING_H
 #define RSEQ_RING_H
@@ -41,12 +42,8 @@ RSEQ_BEGIN_DECLS
 /* Each record has the time of its writing. */
 #define RSEQ_RING_TIMESTAMP	(1U << 1)
 
-/* For the functions below. */
-struct rseq_ring {
-	struct rseq_rows rows;
-	uintptr_t mask;			/* size of a CPU's data, less 1 */
-	size_t inline_len;		/* longest record that rseq_ring_try_write() takes */
-};
+/* Of no size: the pointer to it is a handle, see rseq/section.h. */
+struct rseq_ring;
 
 /*
  * What a CPU's sections look at. Positions count the bytes that were ever written; one that is
@@ -57,6 +54,8 @@ struct rseq_ring_row {
 	uintptr_t head;			/* position behind the newest record: the commit */
 	uintptr_t limit;		/* position that head must not pass */
 	char *payload;			/* of a record at offset 0; its length is before it */
+	uintptr_t mask;			/* size of the data, less 1 */
+	uintptr_t stamped_limit;	/* in a ring with timestamps, whose limit is 0 */
 	uint64_t newest;		/* time of the newest record */
 };
 
@@ -159,16 +158,16 @@ RSEQ_API int rseq_ring_write_slow(struct rseq_ring *ring, const void *record, si
  * (the record's payload) and end (its end's position). What the comparisons change is among the
  * registers of the copy.
  */
-#define RSEQ_RING_SECTION(operation, before, stamp)					\
+#define RSEQ_RING_SECTION(operation, before, limit, stamp)				\
 	RSEQ_SECTION_BEGIN								\
 	RSEQ_ASM_INDEX_BY("rows", "id", RSEQ_ASM_ABORT_LABEL)				\
 	RSEQ_ASM_GET_ROW(RSEQ_ASM_REG("row"), "rows")					\
 	before										\
 	RSEQ_ASM_GET(RSEQ_ASM_REG("at"), RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "0"))	\
 	RSEQ_ASM_GET_SUM(RSEQ_ASM_REG("end"), RSEQ_ASM_REG("at"), RSEQ_ASM_REG("need"))	\
-	RSEQ_ASM_BA_AT(RSEQ_ASM_REG("end"), RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "8"),	\
+	RSEQ_ASM_BA_AT(RSEQ_ASM_REG("end"), RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), limit),	\
 		       RSEQ_ASM_RESULT_LABEL("full"))					\
-	RSEQ_ASM_AND(RSEQ_ASM_REG("at"), RSEQ_ASM_REG("mask"))				\
+	RSEQ_ASM_AND_AT(RSEQ_ASM_REG("at"), RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "24"))	\
 	RSEQ_ASM_ADD_AT(RSEQ_ASM_REG("at"), RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "16"))	\
 	stamp										\
 	RSEQ_ASM_SCRATCH("length")							\
@@ -186,11 +185,11 @@ RSEQ_API int rseq_ring_write_slow(struct rseq_ring *ring, const void *record, si
 #define RSEQ_RING_NEED(len, words)	(((len) + 8 * (words) + 7) & ~(size_t)7)
 
 /*
- * Try to write a record, once, to a ring without timestamps. len is from 1 to ring->inline_len.
+ * Try to write a record, once, to a ring without timestamps. len is from 1 to RSEQ_RING_MAX_RECORD.
  *
  * Returns: a number above RSEQ_RING_FULL when it is written. RSEQ_RING_FULL when there may be no
- * room, RSEQ_RING_ABORTED when the section was aborted or the thread is not registered; then
- * nothing is written.
+ * room, or the ring has timestamps; RSEQ_RING_ABORTED when the section was aborted or the thread is
+ * not registered. Then nothing is written.
  * Context: any thread, async-signal-safe.
  * Ordering: release, towards who reads the record.
  * Progress: wait-free.
@@ -198,14 +197,15 @@ RSEQ_API int rseq_ring_write_slow(struct rseq_ring *ring, const void *record, si
 RSEQ_INLINE __attribute__((nonnull)) uintptr_t rseq_ring_try_write(struct rseq_ring *ring,
 		const void *record, size_t len)
 {
+	struct rseq_rows rows = rseq_rows_of(ring);
 	uintptr_t row, at, end;
 
 	rseq_sanitize_release(ring);
 	__asm__ __volatile__ (
-		RSEQ_RING_SECTION("ring_write", /* nothing */, /* no time */)
+		RSEQ_RING_SECTION("ring_write", /* nothing */, "8", /* no time */)
 		: RSEQ_RING_RESULTS
-		: RSEQ_SECTION_ROWS(&ring->rows), [mask] "r" (ring->mask), [record] "r" (record),
-		  [len] "r" (len), [need] "r" (RSEQ_RING_NEED(len, 1))
+		: RSEQ_SECTION_ROWS(&rows), [record] "r" (record), [len] "r" (len),
+		  [need] "r" (RSEQ_RING_NEED(len, 1))
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_COPY_CLOBBERS);
 	return end;
 }
@@ -217,24 +217,26 @@ RSEQ_INLINE __attribute__((nonnull)) uintptr_t rseq_ring_try_write(struct rseq_r
 RSEQ_INLINE __attribute__((nonnull)) uintptr_t rseq_ring_try_write_stamped(struct rseq_ring *ring,
 		const void *record, size_t len, uint64_t time)
 {
+	struct rseq_rows rows = rseq_rows_of(ring);
 	uintptr_t row, at, end;
 
 	rseq_sanitize_release(ring);
 	__asm__ __volatile__ (
 		RSEQ_RING_SECTION("ring_write_stamped",
 			RSEQ_ASM_BB_AT(RSEQ_ASM_REG("time"),
-				       RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "24"),
+				       RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "40"),
 				       RSEQ_ASM_ABORT_LABEL),
+			"32",
 			RSEQ_ASM_SCRATCH("time")
 			RSEQ_ASM_PUT(RSEQ_ASM_REG("time"),
 				     RSEQ_ASM_AT_REG(RSEQ_ASM_REG("at"), "-16"))
 			/* Left by an aborted try, it is the time of no record, and harmless. */
 			RSEQ_ASM_SCRATCH("newest")
 			RSEQ_ASM_PUT(RSEQ_ASM_REG("time"),
-				     RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "24")))
+				     RSEQ_ASM_AT_REG(RSEQ_ASM_REG("row"), "40")))
 		: RSEQ_RING_RESULTS
-		: RSEQ_SECTION_ROWS(&ring->rows), [mask] "r" (ring->mask), [record] "r" (record),
-		  [len] "r" (len), [need] "r" (RSEQ_RING_NEED(len, 2)), [time] "r" (time)
+		: RSEQ_SECTION_ROWS(&rows), [record] "r" (record), [len] "r" (len),
+		  [need] "r" (RSEQ_RING_NEED(len, 2)), [time] "r" (time)
 		: "memory", RSEQ_ASM_CLOBBERS, RSEQ_ASM_COPY_CLOBBERS);
 	return end;
 }
@@ -259,7 +261,7 @@ RSEQ_INLINE __attribute__((nonnull)) int rseq_ring_write(struct rseq_ring *ring,
 {
 	uintptr_t tried = RSEQ_RING_FULL;
 
-	if (rseq_likely(len - 1 < ring->inline_len)) {
+	if (rseq_likely(len - 1 < RSEQ_RING_MAX_RECORD)) {
 		tried = rseq_ring_try_write(ring, record, len);
 		if (rseq_likely(tried > RSEQ_RING_FULL))
 			return 0;

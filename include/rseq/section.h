@@ -60,7 +60,7 @@
  *	RSEQ_ASM_BB_AT(reg, memory, target)	leave if reg < memory, unsigned; changes T2
  *	RSEQ_ASM_GET_ROW(reg, base)	reg = the address of that row
  *	RSEQ_ASM_GET_SUM(reg, left, right)	reg = left + right, registers all three
- *	RSEQ_ASM_AND(reg, mask)		reg &= mask, a register
+ *	RSEQ_ASM_AND_AT(reg, memory)	reg &= memory; changes T2
  *	RSEQ_ASM_ADD_AT(reg, memory)	reg += memory; changes T2
  *	RSEQ_ASM_SET(reg, value)	reg = value, a small number
  *	RSEQ_ASM_JUMP_LOCAL(target)	to a label of the same statement
@@ -122,8 +122,8 @@
 	!defined(RSEQ_ASM_PUT_RELEASE) || !defined(RSEQ_ASM_BZ) || \
 	!defined(RSEQ_ASM_BNZ_AT) || !defined(RSEQ_ASM_BNA_AT) || \
 	!defined(RSEQ_ASM_BAE_AT) || !defined(RSEQ_ASM_BA_AT) || !defined(RSEQ_ASM_BB_AT) || \
-	!defined(RSEQ_ASM_GET_ROW) || !defined(RSEQ_ASM_GET_SUM) || !defined(RSEQ_ASM_AND) || \
-	!defined(RSEQ_ASM_ADD_AT) || !defined(RSEQ_ASM_SET) || \
+	!defined(RSEQ_ASM_GET_ROW) || !defined(RSEQ_ASM_GET_SUM) || \
+	!defined(RSEQ_ASM_AND_AT) || !defined(RSEQ_ASM_ADD_AT) || !defined(RSEQ_ASM_SET) || \
 	!defined(RSEQ_ASM_ABORT_LABEL) || !defined(RSEQ_ASM_RESULTS) || \
 	!defined(RSEQ_ASM_JUMP_LOCAL) || !defined(RSEQ_ASM_COPY) || \
 	!defined(RSEQ_ASM_COPY_WORDS)

@@ -21,12 +21,12 @@ BODY int outcome(struct call *call, uintptr_t end)
 
 END_OF_SUBJECTS
 
-static struct rseq_ring rings[2];	/* by mode */
+static struct rseq_ring *rings[2];	/* by mode */
 
 /* One function serves both modes, as one section does, all of whose ways are to be tried. */
 BODY enum rseq_percpu_mode mode_of(const struct call *call)
 {
-	return call->object == &rings[RSEQ_PERCPU_MM_CID] ? RSEQ_PERCPU_MM_CID : RSEQ_PERCPU_CPU_ID;
+	return call->object == rings[RSEQ_PERCPU_MM_CID] ? RSEQ_PERCPU_MM_CID : RSEQ_PERCPU_CPU_ID;
 }
 
 /*
@@ -104,7 +104,7 @@ static char (*sources)[LONGEST + 8];
 
 /* Not the newest time, which a try may write before it commits. */
 static struct region regions[] = {
-	{ .name = "the row's word", .stride = RSEQ_PERCPU_STRIDE, .nr = 3,
+	{ .name = "the row's word", .stride = RSEQ_PERCPU_STRIDE, .nr = 5,
 	  .element = sizeof(uintptr_t) },
 	{ .name = "the data", .stride = RSEQ_PERCPU_STRIDE, .nr = SIZE + SLACK, .element = 1 },
 };
@@ -114,20 +114,28 @@ static struct row *row_of(int id)
 	return (struct row *)(void *)(rows + (size_t)id * RSEQ_PERCPU_STRIDE);
 }
 
+static bool is_stamped(int id)
+{
+	return row_of(id)->writer.payload == row_of(id)->data + 16;
+}
+
+/* A ring of the other kind has no limit there, or it would be written to. */
+static uintptr_t *limit_of(int id)
+{
+	struct rseq_ring_row *writer = &row_of(id)->writer;
+
+	return is_stamped(id) ? &writer->stamped_limit : &writer->limit;
+}
+
 static int init(void)
 {
 	rows = data_shared((size_t)data_nr_ids() * RSEQ_PERCPU_STRIDE);
 	sources = data_shared(2 * sizeof(*sources));
 	if (!rows || !sources)
 		return -1;
-	for (int mode = 0; mode < 2; mode++) {
-		rings[mode].rows.first = rows;
-		rings[mode].rows.id = RSEQ_ID_CPU_ID;
-		if (mode == RSEQ_PERCPU_MM_CID)
-			rings[mode].rows.id = RSEQ_ID_MM_CID;
-		rings[mode].mask = SIZE - 1;
-		rings[mode].inline_len = LONGEST;
-	}
+	/* Handles, see rseq/section.h. */
+	rings[RSEQ_PERCPU_CPU_ID] = (struct rseq_ring *)(void *)(rows + RSEQ_ID_CPU_ID);
+	rings[RSEQ_PERCPU_MM_CID] = (struct rseq_ring *)(void *)(rows + RSEQ_ID_MM_CID);
 	for (size_t i = 0; i < sizeof(*sources); i++) {
 		sources[0][i] = (char)(i % 61 + 'A');
 		sources[1][i] = (char)(i % 59 + 2);
@@ -142,9 +150,11 @@ static void reset(int id, const struct input *input)
 	const int state = input->state % NR_STATES;
 	struct row *row = row_of(id);
 
+	memset(&row->writer, 0, sizeof(row->writer));
 	row->writer.head = states[state].head;
-	row->writer.limit = states[state].head + states[state].room;
 	row->writer.payload = row->data + (input->state / NR_STATES ? 16 : 8);
+	row->writer.mask = SIZE - 1;
+	*limit_of(id) = states[state].head + states[state].room;
 	row->writer.newest = TIME;
 	memset(row->data, '.', sizeof(row->data));
 }
@@ -175,7 +185,7 @@ static void prepare(struct call *call, const struct input *input, int id, size_t
 {
 	const uintptr_t head = states[input->state % NR_STATES].head;
 
-	call->object = &rings[mode];
+	call->object = rings[mode];
 	call->src = sources[0] + input->len % 5;
 	call->len = input->len;
 	call->count = TIME;
@@ -200,7 +210,7 @@ static int write_model(struct call *call, size_t words)
 	const uintptr_t end = row->writer.head + RSEQ_RING_NEED(call->len, words);
 	char *record = row->data + (row->writer.head & (SIZE - 1)) + 8 * words;
 
-	if (end > row->writer.limit)
+	if (end > (words > 1 ? row->writer.stamped_limit : row->writer.limit))
 		return 1;
 	if (words > 1)
 		memcpy(record - 16, &call->count, 8);
@@ -228,8 +238,7 @@ enum { WRITE, WRITE_LONG, GIVE_ROOM, TAKE_ROOM, BACK };
 /* A record of the same kind, without bytes that are not used. */
 static bool write_other(size_t len, enum rseq_percpu_mode mode, int id, runner *run)
 {
-	const bool stamped = row_of(id)->writer.payload == row_of(id)->data + 16;
-	const struct operation *operation = stamped ? &stamped_operations[mode] :
+	const struct operation *operation = is_stamped(id) ? &stamped_operations[mode] :
 			&write_operations[mode];
 	struct call call;
 
@@ -254,7 +263,7 @@ static bool run_give_room(enum rseq_percpu_mode mode, int id, runner *run)
 {
 	(void)mode;
 	(void)run;
-	RSEQ_WRITE_ONCE(row_of(id)->writer.limit, row_of(id)->writer.head + SIZE);
+	RSEQ_WRITE_ONCE(*limit_of(id), row_of(id)->writer.head + SIZE);
 	return true;
 }
 
@@ -262,7 +271,7 @@ static bool run_take_room(enum rseq_percpu_mode mode, int id, runner *run)
 {
 	(void)mode;
 	(void)run;
-	RSEQ_WRITE_ONCE(row_of(id)->writer.limit, row_of(id)->writer.head);
+	RSEQ_WRITE_ONCE(*limit_of(id), row_of(id)->writer.head);
 	return true;
 }
 

@@ -27,6 +27,7 @@ cmocka_tests = \
 	tests/unit/test-mempool-zero \
 	tests/unit/test-no-membarrier \
 	tests/unit/test-ring \
+	tests/unit/test-ring-room \
 	tests/unit/test-ring-signal \
 	tests/unit/test-row-open \
 	tests/unit/test-single-step \
@@ -51,6 +52,7 @@ tests_unit_test_counter_threads_SOURCES = tests/unit/test-counter-threads.c \
 tests_unit_test_counter_threads_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/stress
 
 ring_headers = tests/unit/ring-support.h
+tests_unit_test_ring_room_SOURCES = tests/unit/test-ring-room.c $(ring_headers)
 tests_unit_test_ring_signal_SOURCES = tests/unit/test-ring-signal.c $(ring_headers)
 tests_unit_test_ring_SOURCES = tests/unit/test-ring.c $(ring_headers)
 

@@ -139,7 +139,7 @@ static const struct structure {
 	{ "stack", new_stack, use_stack, 64, 48 + MALLOC_BYTES + 4, 0 },
 	{ "lock", new_lock, use_lock, 16, 48 + MALLOC_BYTES + 4, 0 },
 	{ "refcount", new_refcount, use_refcount, 8, 128 + 64 + MALLOC_BYTES + 4, 0 },
-	{ "ring", new_ring, use_ring, 256 + 4096, 128 + MALLOC_BYTES + 4, 4 },
+	{ "ring", new_ring, use_ring, 256 + 4096, 256 + 128 + MALLOC_BYTES + 4, 4 },
 	{ "cache", new_cache, use_cache, 64, 1024 + 48 + MALLOC_BYTES + 4, 0 },
 };
 

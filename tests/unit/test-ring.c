@@ -523,6 +523,8 @@ static void test_tries(void **state)
 		assert_int_equal(ring_read_any(plain, NULL), 0);
 		assert_int_equal(rseq_ring_write_slow(plain, "abc", 3, RSEQ_RING_FULL), 0);
 		assert_int_equal(rseq_ring_write(ring, "abc", 3), 0);
+		for (int i = 0; i < 100; i++)
+			assert_true(rseq_ring_try_write(ring, "abc", 3) <= RSEQ_RING_FULL);
 		now = ring_now();
 		for (tries = 0; tries < 100; tries++)
 			if (rseq_ring_try_write_stamped(ring, "def", 3, now) > after)
@@ -562,7 +564,7 @@ static void test_memory(void **state)
 		assert_int_equal(rseq_ring_write(ring, ring_record, 64), 0);
 	while (ring_read_any(ring, NULL) > 0)
 		;
-	row = (const void *)(ring->rows.first + (size_t)cpu * RSEQ_PERCPU_STRIDE);
+	row = (const void *)(rseq_rows_of(ring).first + (size_t)cpu * RSEQ_PERCPU_STRIDE);
 	kib = row->payload ? ring_resident_kib((uintptr_t)row->payload) : -1;
 	rseq_unregister_current_thread();
 	assert_int_equal(support_release(&cpus), 0);

@@ -158,8 +158,9 @@
 	"mov	" reg ", x17\n\t"
 #define RSEQ_ASM_GET_SUM(reg, left, right)					\
 	"add	" reg ", " left ", " right "\n\t"
-#define RSEQ_ASM_AND(reg, mask)							\
-	"and	" reg ", " reg ", " mask "\n\t"
+#define RSEQ_ASM_AND_AT(reg, memory)						\
+	"ldr	x15, " memory "\n\t"						\
+	"and	" reg ", " reg ", x15\n\t"
 #define RSEQ_ASM_ADD_AT(reg, memory)						\
 	"ldr	x15, " memory "\n\t"						\
 	"add	" reg ", " reg ", x15\n\t"

@@ -144,8 +144,8 @@
 	"leaq	(%[" base "], %%rax), " reg "\n\t"
 #define RSEQ_ASM_GET_SUM(reg, left, right)					\
 	"leaq	(" left ", " right "), " reg "\n\t"
-#define RSEQ_ASM_AND(reg, mask)							\
-	"andq	" mask ", " reg "\n\t"
+#define RSEQ_ASM_AND_AT(reg, memory)						\
+	"andq	" memory ", " reg "\n\t"
 #define RSEQ_ASM_ADD_AT(reg, memory)						\
 	"addq	" memory ", " reg "\n\t"
 
