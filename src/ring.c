@@ -139,7 +139,8 @@ RSEQ_INLINE bool pass_some(const struct part *part, struct cursor *at, uintptr_t
 	const uintptr_t lap = (at->position | (part->ring->size - 1)) + 1;
 	const uintptr_t *first = word_at(part, at->position, part->header - 8), *next = first;
 	const uintptr_t *end = first + ((goal < lap ? goal : lap) - at->position) / sizeof(*end);
-	size_t expected = 0, taken = 0, nr = 0;
+	/* Not 0, which is what may be there when others have written over it. */
+	size_t expected = 1, taken = size_of(part, 1) / sizeof(*next), nr = 0;
 
 	for (; next < end; next += taken) {
 		size_t len = RSEQ_READ_ONCE(*next);
