@@ -72,6 +72,26 @@ BENCH_LOOPS(rseq_pair)
 
 static __thread struct rseq_list_node *own_head;
 
+static inline __attribute__((always_inline)) void push(struct rseq_list_node **head,
+		struct rseq_list_node *node)
+{
+	node->next = *head;
+	*head = node;
+	rseq_barrier();
+}
+
+static inline __attribute__((always_inline))
+struct rseq_list_node *pop(struct rseq_list_node **head)
+{
+	struct rseq_list_node *node = *head;
+
+	if (rseq_unlikely(!node))
+		abort();
+	*head = node->next;
+	rseq_barrier();
+	return node;
+}
+
 BENCH_BODY(tls_pair)
 {
 	struct node memory;
@@ -79,14 +99,8 @@ BENCH_BODY(tls_pair)
 
 	(void)run;
 	BENCH_REPEAT(nr,
-		node->next = *head;
-		*head = node;
-		rseq_barrier();
-		node = *head;
-		if (rseq_unlikely(!node))
-			abort();
-		*head = node->next;
-		rseq_barrier();
+		push(head, node);
+		node = pop(head);
 	)
 }
 BENCH_LOOPS(tls_pair)
@@ -99,14 +113,8 @@ BENCH_BODY(tls_plain_pair)
 
 	(void)run;
 	BENCH_REPEAT(nr,
-		node->next = own_head;
-		own_head = node;
-		rseq_barrier();
-		node = own_head;
-		if (rseq_unlikely(!node))
-			abort();
-		own_head = node->next;
-		rseq_barrier();
+		push(&own_head, node);
+		node = pop(&own_head);
 	)
 }
 BENCH_LOOPS(tls_plain_pair)
@@ -123,15 +131,9 @@ BENCH_BODY(tls_armed_pair)
 	(void)run;
 	BENCH_REPEAT(nr,
 		*area = head;
-		node->next = *head;
-		*head = node;
-		rseq_barrier();
+		push(head, node);
 		*area = node;
-		node = *head;
-		if (rseq_unlikely(!node))
-			abort();
-		*head = node->next;
-		rseq_barrier();
+		node = pop(head);
 	)
 }
 BENCH_LOOPS(tls_armed_pair)

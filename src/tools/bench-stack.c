@@ -47,22 +47,35 @@ struct array {
 static __thread struct array own_array __attribute__((aligned(BENCH_LINE)));
 
 /* Both ends are checked, as each push and pop of a stack has to. */
+static inline __attribute__((always_inline)) void push(struct array *array, void *item)
+{
+	if (rseq_unlikely(array->count >= CAPACITY))
+		abort();
+	array->items[array->count] = item;
+	array->count++;
+	rseq_barrier();
+}
+
+static inline __attribute__((always_inline)) void *pop(struct array *array)
+{
+	void *item;
+
+	if (rseq_unlikely(!array->count))
+		abort();
+	array->count--;
+	item = array->items[array->count];
+	rseq_barrier();
+	return item;
+}
+
 BENCH_BODY(tls_pair)
 {
 	struct array *own = BENCH_OWN(own_array);
 	void *item = run;
 
 	BENCH_REPEAT(nr,
-		if (rseq_unlikely(own->count >= CAPACITY))
-			abort();
-		own->items[own->count] = item;
-		own->count++;
-		rseq_barrier();
-		if (rseq_unlikely(!own->count))
-			abort();
-		own->count--;
-		item = own->items[own->count];
-		rseq_barrier();
+		push(own, item);
+		item = pop(own);
 	)
 }
 BENCH_LOOPS(tls_pair)
@@ -73,21 +86,13 @@ BENCH_BODY(tls_plain_pair)
 	void *item = run;
 
 	BENCH_REPEAT(nr,
-		if (rseq_unlikely(own_array.count >= CAPACITY))
-			abort();
-		own_array.items[own_array.count] = item;
-		own_array.count++;
-		rseq_barrier();
-		if (rseq_unlikely(!own_array.count))
-			abort();
-		own_array.count--;
-		item = own_array.items[own_array.count];
-		rseq_barrier();
+		push(&own_array, item);
+		item = pop(&own_array);
 	)
 }
 BENCH_LOOPS(tls_plain_pair)
 
-/* The same, and what two sections store to begin: a word of the thread's area. */
+/* The first one, and what two sections store to begin: a word of the thread's area. */
 static __thread const void *volatile armed __attribute__((aligned(BENCH_LINE)));
 
 BENCH_BODY(tls_armed_pair)
@@ -98,17 +103,9 @@ BENCH_BODY(tls_armed_pair)
 
 	BENCH_REPEAT(nr,
 		*area = run;
-		if (rseq_unlikely(own->count >= CAPACITY))
-			abort();
-		own->items[own->count] = item;
-		own->count++;
-		rseq_barrier();
+		push(own, item);
 		*area = own;
-		if (rseq_unlikely(!own->count))
-			abort();
-		own->count--;
-		item = own->items[own->count];
-		rseq_barrier();
+		item = pop(own);
 	)
 }
 BENCH_LOOPS(tls_armed_pair)
