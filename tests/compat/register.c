@@ -50,7 +50,7 @@ static void before_registration(void)
 		check_registered();
 		return;
 	}
-	check(rseq_size == 0 && rseq_offset != 0 && rseq_flags == 0);
+	check(rseq_size == 0 && rseq_flags == 0);
 	check(rseq_cpu_start() == 0);
 	if (possible)
 		check((int32_t)rseq_get_abi()->cpu_id == RSEQ_ABI_CPU_ID_UNINITIALIZED);
