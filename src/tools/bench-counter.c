@@ -183,6 +183,22 @@ BENCH_BODY(tls_read)
 }
 BENCH_LOOPS(tls_read)
 
+/* A thread without rseq has no such number, so that whoever reads one has to look. */
+BENCH_BODY(tls_checked)
+{
+	int32_t *own = BENCH_OWN(tls_number);
+
+	(void)run;
+	BENCH_REPEAT(nr,
+		int32_t number = RSEQ_READ_ONCE(*own);
+
+		if (rseq_unlikely(number < 0))
+			abort();
+		BENCH_USE(number);
+	)
+}
+BENCH_LOOPS(tls_checked)
+
 BENCH_BODY(libc_cpu)
 {
 	(void)run;
@@ -200,6 +216,7 @@ BENCH_LOOPS(raw_cpu)
 static const struct bench_variant cpus[] = {
 	BENCH_VARIANT("rseq_current_cpu", NULL, NULL, rseq_cpu),
 	BENCH_VARIANT("TLS read", NULL, NULL, tls_read),
+	BENCH_VARIANT("TLS read, not negative", NULL, NULL, tls_checked),
 	BENCH_VARIANT("rseq_current_cpu_raw", NULL, NULL, raw_cpu),
 	BENCH_VARIANT("sched_getcpu", NULL, NULL, libc_cpu),
 	{ 0 },
