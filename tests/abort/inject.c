@@ -219,7 +219,7 @@ static enum outcome disturb_once(void)
 	}
 	if (!now.hit) {
 		write_code(now.trap, now.insn);
-		/* A section that was aborted before it came there may have left the work to others. */
+		/* A section that was aborted before may have left the work to others. */
 		return nr_switches() == switches ? NOT_REACHED : SPOILT;
 	}
 	if (!now.well || now.home != trial.home)

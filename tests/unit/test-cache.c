@@ -263,6 +263,7 @@ static void test_reuse(void **state)
 
 	(void)state;
 	assert_non_null(cache);
+	stay();
 	errno = KEPT_ERRNO;
 	object = rseq_cache_alloc(cache);
 	other = rseq_cache_alloc(cache);
