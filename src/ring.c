@@ -198,7 +198,6 @@ static bool drop_oldest(const struct part *part, uintptr_t *word, uintptr_t head
 	enum rseq_percpu_mode mode = rseq_rows_mode(&part->ring->rows);
 	const uintptr_t other = ~*word & 1;
 	struct cursor tail = { position_of(*word), read_mark(part->tail, *word) };
-
 	words mark;
 
 	if (!pass_oldest(part, &tail, head, need))
