@@ -58,7 +58,7 @@ int rseq_get_info(struct rseq_info *info)
 	known.area_align = rseq_process.area_align;
 	known.area_offset = rseq_offset;
 	known.area_module = rseq_process.area_module;
-	known.length = __atomic_load_n(&rseq_process.length, __ATOMIC_RELAXED);
+	known.length = rseq_process_length();
 	known.disabled = rseq_process.disabled;
 	known.other_definitions = rseq_process.other_definitions;
 

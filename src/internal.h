@@ -60,6 +60,12 @@ extern struct rseq_process rseq_process rseq_hidden;
 void rseq_init(void) rseq_hidden;
 unsigned int rseq_active_feature_size(unsigned int length) rseq_hidden;
 
+/* What this library registers, for now; see above. */
+static inline unsigned int rseq_process_length(void)
+{
+	return __atomic_load_n(&rseq_process.length, __ATOMIC_RELAXED);
+}
+
 static inline void rseq_init_once(void)
 {
 	if (rseq_unlikely(!rseq_process.initialised))

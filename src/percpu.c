@@ -137,13 +137,14 @@ int rseq_percpu_fallback_cpu(void)
 
 int rseq_percpu_set_id(uintptr_t *id, enum rseq_percpu_mode mode)
 {
+	unsigned int features = rseq_active_feature_size(rseq_process_length());
+
 	if (mode != RSEQ_PERCPU_CPU_ID && mode != RSEQ_PERCPU_MM_CID) {
 		errno = EINVAL;
 		return -1;
 	}
 	*id = RSEQ_ID_CPU_ID;
-	if (mode == RSEQ_PERCPU_MM_CID &&
-	    rseq_active_feature_size(rseq_process.length) >= offsetof(struct rseq_abi, slice_ctrl))
+	if (mode == RSEQ_PERCPU_MM_CID && features >= offsetof(struct rseq_abi, slice_ctrl))
 		*id = RSEQ_ID_MM_CID;
 	return 0;
 }

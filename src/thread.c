@@ -114,7 +114,7 @@ static void adopt_length(unsigned int length)
  */
 static int register_area(struct rseq_abi *area)
 {
-	unsigned int length = __atomic_load_n(&rseq_process.length, __ATOMIC_RELAXED);
+	unsigned int length = rseq_process_length();
 
 	/* A descriptor of a module that is gone must not be found armed. */
 	rseq_clear_rseq_cs();
@@ -383,7 +383,7 @@ static int ask_for_length(unsigned int length)
 static unsigned int probe_length(void)
 {
 	const unsigned int lengths[] = {
-		RSEQ_ABI_ORIG_SIZE, __atomic_load_n(&rseq_process.length, __ATOMIC_RELAXED),
+		RSEQ_ABI_ORIG_SIZE, rseq_process_length(),
 	};
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++)
@@ -416,7 +416,7 @@ static void find_owner(struct rseq_info *info)
 
 	if (is_libcs()) {
 		info->owner = RSEQ_OWNER_LIBC;
-		info->registered_length = rseq_process.length;
+		info->registered_length = rseq_process_length();
 	} else if (thread.length) {
 		info->owner = thread.owner;
 		info->registered_length = thread.length;
@@ -449,7 +449,7 @@ static void describe_registration(struct rseq_info *info)
 {
 	find_owner(info);
 	if (info->owner == RSEQ_OWNER_LIBC)
-		info->feature_size = rseq_size;
+		info->feature_size = RSEQ_READ_ONCE(rseq_size);
 	else if (info->registered_length)
 		info->feature_size = rseq_active_feature_size(info->registered_length);
 	if (info->registered_length)

@@ -7,6 +7,7 @@
 
 #include <rseq/counter.h>
 #include <rseq/info.h>
+#include <rseq/list.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -382,6 +383,36 @@ static void test_pairs_in_signal_handler(void **state)
 	assert_int_equal(left_over, 0);
 }
 
+static void *register_often(void *seen)
+{
+	for (int i = 0; i < 100; i++) {
+		support_go_without_rseq();
+		*(int *)seen += rseq_register_current_thread() != 0;
+		rseq_unregister_current_thread();
+	}
+	return NULL;
+}
+
+/* What a registration makes known to the process is looked at meanwhile: for the sanitizer. */
+static void test_seen_by_others(void **state)
+{
+	int failures = 0;
+	pthread_t thread;
+
+	(void)state;
+	need_rseq();
+	assert_int_equal(pthread_create(&thread, NULL, register_often, &failures), 0);
+	for (int i = 0; i < 100; i++) {
+		struct rseq_list *list = rseq_list_create_mode(RSEQ_PERCPU_MM_CID);
+
+		assert_non_null(list);
+		rseq_list_destroy(list);
+		assert_int_equal(info_of_thread().size, sizeof(struct rseq_info));
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(failures, 0);
+}
+
 static int run_group(void)
 {
 	const struct CMUnitTest thread[] = {
@@ -396,6 +427,7 @@ static int run_group(void)
 		cmocka_unit_test(test_clear_rseq_cs),
 		cmocka_unit_test(test_pairs_in_signal_handler),
 		cmocka_unit_test(test_unregistered_by_somebody),
+		cmocka_unit_test(test_seen_by_others),
 	};
 	struct rseq_info info = info_of_thread();
 
