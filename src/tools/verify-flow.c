@@ -394,17 +394,40 @@ static void check_commit(struct flow *flow, const struct insn *insn, const struc
 	check_guard(flow, insn, facts);
 }
 
+/*
+ * Whether what the commit does depends on the id by a comparison alone. Then stores before that
+ * would be made on any CPU; where the id chooses the memory, it is enough that it was read.
+ */
+static bool compares_id(const struct flow *flow)
+{
+	const struct critical_section *section = flow->section;
+	const struct insn *last = &section->insns[section->nr_insns - 1];
+	const struct facts *facts = &flow->before[section->nr_insns - 1];
+
+	return section->commit && (facts->sets[SET_TRUTHS] & ID_EQUAL) &&
+		!(address_registers(&last->memory) & facts->sets[SET_DERIVED]);
+}
+
 static void check_order(struct flow *flow)
 {
 	const struct critical_section *section = flow->section;
+	bool compares = compares_id(flow);
+	const struct facts *facts;
 	size_t i;
 
-	for (i = 0; i < section->nr_insns; i++)
-		if ((section->insns[i].flags & INSN_STORE) && flow->before[i].reached &&
-		    !(flow->before[i].sets[SET_TRUTHS] & ID_READ))
+	for (i = 0; i < section->nr_insns; i++) {
+		facts = &flow->before[i];
+		if (!(section->insns[i].flags & INSN_STORE) || !facts->reached)
+			continue;
+		if (!(facts->sets[SET_TRUTHS] & ID_READ))
 			complain(flow->verifier, flow->section, CHECK_STORE_BEFORE_CHECK,
 				 section->insns[i].address,
 				 "a store that the read of the id does not precede");
+		else if (compares && !(facts->sets[SET_TRUTHS] & ID_EQUAL))
+			complain(flow->verifier, flow->section, CHECK_STORE_BEFORE_CHECK,
+				 section->insns[i].address,
+				 "a store that the comparison of the id does not precede");
+	}
 }
 
 /* What the section takes from before it must be there for another try. */

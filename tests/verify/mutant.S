@@ -20,7 +20,9 @@
 # define CHECK_REGISTERED	cmpl $0, AREA(4); jl .Lleave
 # define CHECK_ELSEWHERE	cmpl %edx, %fs:4(%r8); jne .Lleave
 # define CHECK_OUTSIDE	cmpl %edx, %eax; jne .Lleave
+# define CHECK_LATE	movl AREA(4), %eax; .Learly: movq %r9, (%rsi); cmpl %edx, %eax; jne .Lleave
 # define INDEX		movslq AREA(4), %rax; leaq (%r8, %rax, 8), %rdi
+# define INDEX_LATE	INDEX; .Learly: movq %r9, (%rsi); LIMIT
 # define INDEX_SCALED	imull $64, AREA(4), %eax; leaq (%r8, %rax), %rdi
 # define SKIP_UNLESS(bit)	testb $1 << bit, %r9b; jz .Lsure; CHECK_REGISTERED; .Lsure:
 # define SKIP_IF(bit)	testb $1 << bit, %r9b; jnz .Lsure; CHECK_REGISTERED; .Lsure:
@@ -65,7 +67,9 @@
 # define CHECK_REGISTERED	ldr w17, AREA(4); tbnz w17, #31, .Lleave
 # define CHECK_ELSEWHERE	ldr w17, [x4, #4]; sub w17, w17, w2; cbnz w17, .Lleave
 # define CHECK_OUTSIDE	cmp w5, w2; b.ne .Lleave
+# define CHECK_LATE	ldr w17, AREA(4); .Learly: str x9, [x1]; cmp w17, w2; b.ne .Lleave
 # define INDEX		ldrsw x16, AREA(4); add x0, x6, x16, lsl #3
+# define INDEX_LATE	INDEX; .Learly: str x9, [x1]; LIMIT
 # define SKIP_UNLESS(bit)	tbz x7, bit, .Lsure; CHECK_REGISTERED; .Lsure:
 # define SKIP_IF(bit)	tbnz x7, bit, .Lsure; CHECK_REGISTERED; .Lsure:
 # define CHOSEN		ldr w16, [x3, x7, lsl #2]; add x0, x6, x16, lsl #3

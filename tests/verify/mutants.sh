@@ -112,6 +112,8 @@ all_mutants() {
 	mutant unchecked-index -p strict 'CHECK=SKIP_UNLESS(2); CHOSEN'
 	mutant store-before-check CHECK=NOTHING 'NEXT=LOAD_NEXT; CHECK_FIELD(4)'
 	mutant store-before-check 'CHECK=JUMP_IF(.Lmiddle); CHECK_FIELD(4)'
+	mutant store-before-check CHECK=CHECK_LATE 'SCRATCH=.quad .Lscratch, .Learly'
+	mutant none -p strict CHECK=INDEX_LATE 'SCRATCH=.quad .Lscratch, .Learly'
 	mutant unguarded-commit CHECK=CHECK_INVERTED
 	mutant unguarded-commit 'CHECK=CHECK_INVERTED; CHECK_OUTSIDE'
 	mutant unguarded-commit CHECK=CHECK_UNUSED
