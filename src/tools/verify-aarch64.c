@@ -138,6 +138,14 @@ static bool decode_branch(uint32_t word, struct insn *insn)
 	return true;
 }
 
+/* Whether neither source is the constant 0 nor less than 32 bits of a register. */
+static bool takes_all_bits(uint32_t word, bool extended)
+{
+	if (RM(word) == 31 || (RN(word) == 31 && !extended))
+		return false;
+	return extended ? FIELD(word, 14, 13) > 1 : !FIELD(word, 15, 10);
+}
+
 static bool decode_registers(uint32_t word, struct insn *insn)
 {
 	bool arithmetic = !BIT(word, 28) && BIT(word, 24);
@@ -155,7 +163,8 @@ static bool decode_registers(uint32_t word, struct insn *insn)
 		if (flags)
 			insn->flags |= INSN_SETS_FLAGS;
 		if ((arithmetic && BIT(word, 30)) || exclusive_or) {
-			insn->flags |= INSN_DIFFERENCE;
+			if (takes_all_bits(word, extended))
+				insn->flags |= INSN_DIFFERENCE;
 			if (RN(word) == RM(word))
 				insn->flags |= INSN_CLEARS;
 		} else if (logical && FIELD(word, 30, 29) == 1 && RN(word) == 31 &&

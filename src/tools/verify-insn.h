@@ -40,8 +40,8 @@ enum insn_flag {
 	INSN_SETS_FLAGS		= 1 << 10,
 	INSN_KEEPS_FLAGS	= 1 << 11,	/* new flags depend on the old ones too */
 	INSN_TESTS_FLAGS	= 1 << 12,	/* conditional branch on flags, not a register */
-	INSN_DIFFERENCE		= 1 << 13,	/* result or flags are zero iff sources are equal,
-						   and none is the constant 0 */
+	INSN_DIFFERENCE		= 1 << 13,	/* result or flags are zero iff sources are equal in
+						   32 bits or more, and none is the constant 0 */
 	INSN_FLAGS_UNDEFINED	= 1 << 18,	/* sets flags, but to anything */
 	INSN_CLEARS		= 1 << 14,	/* result depends on no source */
 	INSN_SETS_CONSTANT	= 1 << 15,	/* destination = constant */

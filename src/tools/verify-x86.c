@@ -246,11 +246,12 @@ static void find_meaning(const cs_insn *decoded, struct insn *insn)
 	switch (decoded->id) {
 	case X86_INS_SUB:
 	case X86_INS_XOR:
+	case X86_INS_CMP:
 		if (insn->destination != REGISTER_NONE && insn->destination == insn->source)
 			insn->flags |= INSN_CLEARS;
-		/* fall through */
-	case X86_INS_CMP:
-		if (!second_is_zero(&decoded->detail->x86))
+		/* Of a part of a register, the rest may differ. */
+		if (!second_is_zero(&decoded->detail->x86) &&
+		    decoded->detail->x86.operands[0].size >= 4)
 			insn->flags |= INSN_DIFFERENCE;
 		break;
 	case X86_INS_TEST:

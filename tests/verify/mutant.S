@@ -18,6 +18,11 @@
 # define CHECK_UNUSED	cmpl %edx, AREA(4)
 # define CHECK_ZERO	cmpl $0, AREA(4); jne .Lleave
 # define CHECK_REGISTERED	cmpl $0, AREA(4); jl .Lleave
+# define CHECK_ITSELF	movl AREA(4), %eax; cmpl %eax, %eax; jne .Lleave
+# define CHECK_BYTE	movl AREA(4), %eax; cmpb %dl, %al; jne .Lleave
+# define CHECK_SECOND_BYTE	movl AREA(4), %eax; cmpb %dl, %ah; jne .Lleave
+# define CHECK_DIFFERENCE	movl AREA(4), %eax; subl %edx, %eax; jne .Lleave
+# define CHECK_EXTENDED	movslq AREA(4), %rax; cmpq %rdx, %rax; jne .Lleave
 # define CHECK_ELSEWHERE	cmpl %edx, %fs:4(%r8); jne .Lleave
 # define CHECK_OUTSIDE	cmpl %edx, %eax; jne .Lleave
 # define CHECK_LATE	movl AREA(4), %eax; .Learly: movq %r9, (%rsi); cmpl %edx, %eax; jne .Lleave
@@ -65,6 +70,12 @@
 # define CHECK_UNUSED	ldr w17, AREA(4); cmp w17, w2
 # define CHECK_ZERO	ldr w17, AREA(4); cmp w17, #0; b.ne .Lleave
 # define CHECK_REGISTERED	ldr w17, AREA(4); tbnz w17, #31, .Lleave
+# define CHECK_ITSELF	ldr w17, AREA(4); cmp w17, w17; b.ne .Lleave
+# define CHECK_BYTE	ldr w17, AREA(4); cmp w2, w17, uxtb; b.ne .Lleave
+# define CHECK_ZERO_REGISTER	ldr w17, AREA(4); cmp w17, wzr; b.ne .Lleave
+# define CHECK_UPPER_BITS	ldr w17, AREA(4); cmp w2, w17, lsr #1; b.ne .Lleave
+# define CHECK_DIFFERENCE	ldr w17, AREA(4); eor w17, w17, w2; cbnz w17, .Lleave
+# define CHECK_EXTENDED	ldrsw x17, AREA(4); cmp x17, w2, sxtw; b.ne .Lleave
 # define CHECK_ELSEWHERE	ldr w17, [x4, #4]; sub w17, w17, w2; cbnz w17, .Lleave
 # define CHECK_OUTSIDE	cmp w5, w2; b.ne .Lleave
 # define CHECK_LATE	ldr w17, AREA(4); .Learly: str x9, [x1]; cmp w17, w2; b.ne .Lleave

@@ -118,6 +118,13 @@ all_mutants() {
 	mutant unguarded-commit 'CHECK=CHECK_INVERTED; CHECK_OUTSIDE'
 	mutant unguarded-commit CHECK=CHECK_UNUSED
 	mutant unguarded-commit CHECK=CHECK_ZERO
+	mutant unguarded-commit CHECK=CHECK_ITSELF
+	mutant unguarded-commit CHECK=CHECK_BYTE
+	mutant unguarded-commit -a x86_64 CHECK=CHECK_SECOND_BYTE
+	mutant unguarded-commit -a aarch64 CHECK=CHECK_ZERO_REGISTER
+	mutant unguarded-commit -a aarch64 CHECK=CHECK_UPPER_BITS
+	mutant none -p strict CHECK=CHECK_DIFFERENCE
+	mutant none -p strict CHECK=CHECK_EXTENDED
 	mutant unguarded-commit CHECK=CHECK_REGISTERED
 	mutant none -p strict 'CHECK=INDEX; LIMIT'
 	mutant none CHECK=INDEX
