@@ -219,7 +219,8 @@ static void find_constant(const cs_insn *decoded, struct insn *insn)
 	if (operand_is_register(x86, 1, &insn->source) && x86->operands[0].size == 8 &&
 	    decoded->id == X86_INS_MOV) {
 		insn->flags |= INSN_ADDS_CONSTANT;
-	} else if (decoded->id == X86_INS_LEA && insn->memory.index == REGISTER_NONE) {
+	} else if (decoded->id == X86_INS_LEA && insn->memory.index == REGISTER_NONE &&
+		   x86->operands[0].size == 8) {
 		insn->constant = (uint64_t)insn->memory.displacement;
 		insn->source = insn->memory.base;
 		insn->flags |= insn->source == REGISTER_NONE ? INSN_SETS_CONSTANT :

@@ -12,6 +12,7 @@
 # define HEAD		(%rdi)
 # define AREA(offset)	%fs:offset(%rcx)
 # define TAKE(d)	leaq d(%rip), %rax
+# define TAKE_LOW_HALF	leal .Ldescriptor(%rip), %eax
 # define STORE_TAKEN	movq %rax, AREA(8)
 # define CHECK_FIELD(f)	cmpl %edx, AREA(f); jne .Lleave
 # define CHECK_INVERTED	cmpl %edx, AREA(4); je .Lleave

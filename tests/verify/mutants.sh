@@ -84,6 +84,7 @@ all_mutants() {
 	# Arming.
 	mutant no-arming ARM=nop
 	mutant no-arming ARMED=.Ldata
+	mutant no-arming -a x86_64 'ARM=TAKE_LOW_HALF; STORE_TAKEN'
 	mutant wrong-descriptor ARMED=.Lother_descriptor
 	mutant arming-not-adjacent AFTER_ARMING=nop
 	mutant arming-not-adjacent 'AFTER_ARMING=CHECK_FIELD(4)' CHECK=NOTHING
