@@ -123,6 +123,8 @@ static const char *add_section(struct image *image, Elf_Scn *elf_section, const 
 	section->size = header->sh_size;
 	section->index = elf_ndxscn(elf_section);
 	section->executable = (header->sh_flags & SHF_EXECINSTR) && header->sh_type != SHT_NOBITS;
+	section->loaded = header->sh_flags & SHF_ALLOC;
+	section->alignment = header->sh_addralign;
 	if (image->type != ET_REL && (header->sh_flags & SHF_ALLOC))
 		return NULL;
 	return place_section(section, header->sh_addralign, next_address);

@@ -25,6 +25,8 @@ struct image_section {
 	unsigned char *bytes;		/* NULL where the file has none (.bss) */
 	size_t index;			/* in the section header table */
 	bool executable;
+	bool loaded;			/* is a part of the program */
+	uint64_t alignment;		/* that its address will have, in an object file */
 };
 
 struct image_symbol {

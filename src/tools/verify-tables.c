@@ -22,6 +22,7 @@ static uint32_t signature_of(const struct image *image)
 
 static void add_descriptor(struct verifier *verifier, uint64_t address)
 {
+	const struct image_section *table = image_section_at(&verifier->image, address);
 	struct critical_section *section;
 	uint64_t version, flags;
 
@@ -41,7 +42,12 @@ static void add_descriptor(struct verifier *verifier, uint64_t address)
 	if (flags)
 		complain(verifier, section, CHECK_BAD_FLAGS, address,
 			 "the descriptor's flags are 0x%" PRIx64 ", not 0", flags);
-	if (address % DESCRIPTOR_SIZE)
+	if (table && !table->loaded)
+		complain(verifier, section, CHECK_BAD_TABLE, address,
+			 "the descriptor is not loaded with the program");
+	/* Where an object's sections will be is not known, but for this much. */
+	if (address % DESCRIPTOR_SIZE ||
+	    (verifier->image.type == ET_REL && table && table->alignment < DESCRIPTOR_SIZE))
 		complain(verifier, section, CHECK_MISALIGNED, address,
 			 "the descriptor is not aligned to %d bytes", DESCRIPTOR_SIZE);
 	if (verifier->image.type == ET_DYN && (!image_is_relocated(&verifier->image, address + 8) ||

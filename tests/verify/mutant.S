@@ -142,6 +142,9 @@
 #ifndef DESCRIPTOR_ALIGN
 # define DESCRIPTOR_ALIGN	32
 #endif
+#ifndef TABLE_FLAGS
+# define TABLE_FLAGS	"aw"
+#endif
 #ifndef MORE_DESCRIPTORS
 # define MORE_DESCRIPTORS
 #endif
@@ -190,11 +193,14 @@
 #ifndef OUTSIDE
 # define OUTSIDE
 #endif
+#ifndef MORE_DATA
+# define MORE_DATA
+#endif
 #ifndef OTHER_TABLES
 # define OTHER_TABLES	1
 #endif
 
-	.section __rseq_cs, "aw"
+	.section __rseq_cs, TABLE_FLAGS
 	.balign DESCRIPTOR_ALIGN
 .Ldescriptor:
 	.long VERSION, FLAGS
@@ -276,5 +282,6 @@ outside:
 	.data
 .Ldata:
 	.quad .Ldata
+	MORE_DATA
 
 	.section .note.GNU-stack, "", %progbits

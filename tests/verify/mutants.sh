@@ -46,6 +46,10 @@ all_mutants() {
 	# The descriptor.
 	mutant bad-version VERSION=1
 	mutant bad-flags FLAGS=1
+	# Whatever stands before them.
+	mutant misaligned-descriptor DESCRIPTOR_ALIGN=16
+	mutant misaligned-descriptor DESCRIPTOR_ALIGN=16 'MORE_DATA=.space 16'
+	mutant bad-table 'TABLE_FLAGS="w"'
 	mutant bad-range LENGTH=0
 	mutant bad-range START=.Ldata
 	mutant bad-range LENGTH=0x10000000
