@@ -2,6 +2,7 @@
 /*
  * verify.c: rseqctl verify FILE...
  */
+#include <ar.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -108,15 +109,20 @@ static void verify_elf(struct session *session, Elf *elf, uint64_t size, const c
 	image_close(&verifier.image);
 }
 
-static void verify_archive(struct session *session, Elf *archive, int fd, const char *path)
+/* size is the archive's. What a damaged header hides is not passed over in silence. */
+static void verify_archive(struct session *session, Elf *archive, int fd, uint64_t size,
+		const char *path)
 {
 	Elf_Cmd command = ELF_C_READ;
+	uint64_t end = SARMAG;
 	char name[MAX_NAME];
 	Elf_Arhdr *header;
 	Elf *member;
 
 	while ((member = elf_begin(fd, command, archive))) {
 		header = elf_getarhdr(member);
+		if (header)
+			end = (uint64_t)elf_getbase(member) + (uint64_t)header->ar_size;
 		/* The symbol table and the long names are members too. */
 		if (header && header->ar_name && header->ar_name[0] != '/') {
 			snprintf(name, sizeof(name), "%s(%s)", path, header->ar_name);
@@ -125,11 +131,15 @@ static void verify_archive(struct session *session, Elf *archive, int fd, const 
 		command = elf_next(member);
 		elf_end(member);
 	}
+	/* Members begin at even addresses. */
+	if (size > end + (end & 1))
+		print_unreadable(session, path, "damaged archive: not all of it could be read");
 }
 
 static void verify_file(struct session *session, const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A pipe is refused, rather than to wait for its other end. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat status;
 	Elf *elf;
 
@@ -143,7 +153,7 @@ static void verify_file(struct session *session, const char *path)
 	if (!elf)
 		print_unreadable(session, path, "not an ELF file");
 	else if (elf_kind(elf) == ELF_K_AR)
-		verify_archive(session, elf, fd, path);
+		verify_archive(session, elf, fd, (uint64_t)status.st_size, path);
 	else
 		verify_elf(session, elf, (uint64_t)status.st_size, path, path);
 	elf_end(elf);

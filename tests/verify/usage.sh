@@ -64,6 +64,19 @@ label='an archive'
 "${AR:-ar}" rc all.a good.o bad.o plain.o || fail 'ar'
 expect 1 'all.a(bad.o): ' all.a
 expect 1 'all.a(good.o): pop+0x' all.a
+# A header of which the magic number is gone hides the members from there on.
+"${AR:-ar}" rcS two.a good.o bad.o || fail 'ar'
+expect 1 'two.a(bad.o): ' two.a
+second=$(grep -abo '^bad\.o/' two.a | tail -n 1 | cut -d : -f 1)
+cp two.a damaged.a
+printf 'XX' | dd of=damaged.a bs=1 seek=$((second + 58)) conv=notrunc 2>/dev/null
+expect 2 'damaged.a: cannot verify: damaged archive' damaged.a
+head -c $((second + 30)) two.a >cut.a
+expect 2 'cut.a: cannot verify: damaged archive' cut.a
+
+label='a pipe that nobody writes to'
+mkfifo pipe
+expect 2 'pipe: cannot verify: not an ELF file' pipe
 
 label='code for link-time optimisation'
 if $compiler -flto -c plain.c -o lto.o 2>/dev/null && grep -qa gnu.lto lto.o; then
