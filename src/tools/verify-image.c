@@ -159,6 +159,10 @@ static const char *list_sections(struct image *image)
 			name = "";
 		if (!strncmp(name, ".gnu.lto_", 9))
 			image->lto = true;
+		if (header.sh_type == SHT_SYMTAB_SHNDX) {
+			image->section_numbers = elf_section;
+			image->numbered_symbols = header.sh_link;
+		}
 		if (is_wanted(&header, name))
 			error = add_section(image, elf_section, &header, name, &next_address);
 	}
@@ -235,17 +239,39 @@ static const char *load_bytes(struct image *image, struct image_section *section
 	return NULL;
 }
 
-static void add_symbol(struct image *image, const char *name, const GElf_Sym *elf_symbol)
+struct symbol_table image_symbol_table(const struct image *image, Elf_Scn *elf_section)
+{
+	struct symbol_table table = { .symbols = elf_getdata(elf_section, NULL) };
+
+	if (image->section_numbers && image->numbered_symbols == elf_ndxscn(elf_section))
+		table.section_numbers = elf_getdata(image->section_numbers, NULL);
+	return table;
+}
+
+bool image_read_symbol(const struct image *image, const struct symbol_table *table, size_t index,
+		GElf_Sym *symbol, const struct image_section **section)
+{
+	Elf32_Word number = 0;
+
+	*section = NULL;
+	if (!table->symbols || index > INT32_MAX ||
+	    !gelf_getsymshndx(table->symbols, table->section_numbers, (int)index, symbol, &number))
+		return false;
+	if (symbol->st_shndx != SHN_XINDEX)
+		number = symbol->st_shndx < SHN_LORESERVE ? symbol->st_shndx : SHN_UNDEF;
+	if (number != SHN_UNDEF)
+		*section = image_section_by_index(image, number);
+	return true;
+}
+
+static void add_symbol(struct image *image, const char *name, const GElf_Sym *elf_symbol,
+		const struct image_section *section)
 {
 	unsigned int type = GELF_ST_TYPE(elf_symbol->st_info);
-	const struct image_section *section;
 	struct image_symbol *symbol;
 
-	if (elf_symbol->st_shndx == SHN_UNDEF || !name || !*name || *name == '$' ||
+	if (!section || !name || !*name || *name == '$' ||
 	    (type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE))
-		return;
-	section = image_section_by_index(image, elf_symbol->st_shndx);
-	if (!section)
 		return;
 	image->symbols = array_add(image->symbols, image->nr_symbols, sizeof(*image->symbols));
 	symbol = &image->symbols[image->nr_symbols++];
@@ -261,7 +287,8 @@ static void load_symbols(struct image *image)
 {
 	Elf_Scn *elf_section = NULL, *best = NULL;
 	GElf_Shdr header, best_header = { 0 };
-	Elf_Data *data;
+	const struct image_section *section;
+	struct symbol_table table;
 	GElf_Sym symbol;
 	size_t i;
 
@@ -273,10 +300,10 @@ static void load_symbols(struct image *image)
 			best_header = header;
 		}
 	}
-	data = best ? elf_getdata(best, NULL) : NULL;
-	for (i = 0; data && i < INT32_MAX && gelf_getsym(data, (int)i, &symbol); i++)
+	table = best ? image_symbol_table(image, best) : (struct symbol_table){ NULL, NULL };
+	for (i = 0; image_read_symbol(image, &table, i, &symbol, &section); i++)
 		add_symbol(image, elf_strptr(image->elf, best_header.sh_link, symbol.st_name),
-			   &symbol);
+			   &symbol, section);
 	if (image->nr_symbols)
 		qsort(image->symbols, image->nr_symbols, sizeof(*image->symbols),
 		      compare_symbols);

@@ -52,6 +52,8 @@ struct image {
 	size_t nr_sections;
 	struct image_section **by_index;	/* by index in the section header table */
 	size_t nr_headers;
+	Elf_Scn *section_numbers;	/* of the table of symbols with this index; or NULL */
+	size_t numbered_symbols;
 	struct image_symbol *symbols;	/* by address */
 	size_t nr_symbols;
 	struct image_branch *branches;	/* by address */
@@ -76,6 +78,18 @@ bool image_has_section(const struct image *image, const char *name);
 struct image_section *image_section_by_index(const struct image *image, size_t index);
 const struct image_section *image_section_at(const struct image *image, uint64_t address);
 bool image_executable(const struct image *image, uint64_t address);
+
+/*
+ * The symbols of a table. Where there are more sections than a symbol can name, another table has
+ * the numbers of theirs.
+ */
+struct symbol_table {
+	Elf_Data *symbols, *section_numbers;
+};
+struct symbol_table image_symbol_table(const struct image *image, Elf_Scn *elf_section);
+/* Returns: whether there is one of that index. section is NULL where it belongs to none. */
+bool image_read_symbol(const struct image *image, const struct symbol_table *table, size_t index,
+		GElf_Sym *symbol, const struct image_section **section);
 
 /* Returns: size bytes of one section at address, or NULL. */
 unsigned char *image_bytes(const struct image *image, uint64_t address, uint64_t size);

@@ -152,21 +152,20 @@ static void fix_aarch64(struct image *image, const struct fixup *fixup)
 	}
 }
 
-static uint64_t symbol_value(const struct image *image, const GElf_Sym *symbol, uint64_t index)
+static uint64_t symbol_value(const struct image_section *section, const GElf_Sym *symbol,
+		uint64_t index)
 {
-	const struct image_section *section;
-
 	if (symbol->st_shndx == SHN_ABS)
 		return symbol->st_value;
-	section = image_section_by_index(image, symbol->st_shndx);
-	if (section && symbol->st_shndx != SHN_UNDEF)
+	if (section)
 		return section->address + symbol->st_value;
 	return UNDEFINED_BASE + (index & UNDEFINED_MAX) * UNDEFINED_SPACING;
 }
 
-static void relocate_object(struct image *image, Elf_Data *data, Elf_Data *symbols,
-		const struct image_section *target)
+static void relocate_object(struct image *image, Elf_Data *data,
+		const struct symbol_table *symbols, const struct image_section *target)
 {
+	const struct image_section *section;
 	struct fixup fixup;
 	GElf_Rela rela;
 	GElf_Sym symbol;
@@ -177,13 +176,13 @@ static void relocate_object(struct image *image, Elf_Data *data, Elf_Data *symbo
 		index = GELF_R_SYM(rela.r_info);
 		if (rela.r_offset >= target->size || index > INT32_MAX)
 			continue;
-		if (!symbols || !gelf_getsym(symbols, (int)index, &symbol))
+		if (!image_read_symbol(image, symbols, index, &symbol, &section))
 			memset(&symbol, 0, sizeof(symbol));
 		fixup.type = (unsigned int)GELF_R_TYPE(rela.r_info);
 		fixup.bytes = target->bytes + rela.r_offset;
 		fixup.room = target->size - rela.r_offset;
 		fixup.place = target->address + rela.r_offset;
-		fixup.value = symbol_value(image, &symbol, index) + (uint64_t)rela.r_addend;
+		fixup.value = symbol_value(section, &symbol, index) + (uint64_t)rela.r_addend;
 		fixup.tls_offset = (index & TLS_MAX) * TLS_SPACING + (uint64_t)rela.r_addend;
 		if (image->machine == MACHINE_X86_64)
 			fix_x86(&fixup);
@@ -254,7 +253,8 @@ static void relocate_packed(struct image *image, const struct image_section *tab
 static void relocate_section(struct image *image, Elf_Scn *elf_section, const GElf_Shdr *header)
 {
 	Elf_Scn *linked = elf_getscn(image->elf, header->sh_link);
-	Elf_Data *data = elf_getdata(elf_section, NULL), *symbols = NULL;
+	struct symbol_table symbols = { NULL, NULL };
+	Elf_Data *data = elf_getdata(elf_section, NULL);
 	const struct image_section *target;
 	GElf_Shdr linked_header;
 
@@ -262,14 +262,14 @@ static void relocate_section(struct image *image, Elf_Scn *elf_section, const GE
 		return;
 	if (linked && gelf_getshdr(linked, &linked_header) &&
 	    (linked_header.sh_type == SHT_SYMTAB || linked_header.sh_type == SHT_DYNSYM))
-		symbols = elf_getdata(linked, NULL);
+		symbols = image_symbol_table(image, linked);
 	if (image->type == ET_REL) {
 		target = image_section_by_index(image, header->sh_info);
 		if (target && target->bytes)
-			relocate_object(image, data, symbols, target);
+			relocate_object(image, data, &symbols, target);
 	} else if (header->sh_flags & SHF_ALLOC) {
 		/* Others, as --emit-relocs leaves them, are applied already. */
-		relocate_dynamic(image, data, symbols);
+		relocate_dynamic(image, data, symbols.symbols);
 	}
 }
 

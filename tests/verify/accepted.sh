@@ -142,6 +142,28 @@ others() {
 		expect 1 '[no-cpu-check]' --profile=foreign "$work/file.o"
 }
 
+# More sections than the 16 bits in a symbol can number.
+many_sections() {
+	label="$compiler: 65536 sections before"
+	{
+		sed '/^	.section __rseq_cs,/,$d' "$sources/mutant.S"
+		echo '.altmacro
+		.macro code number
+		.section .text.\number, "ax"
+		ret
+		.endm
+		.set number, 0
+		.rept 65536
+		code %number
+		.set number, number + 1
+		.endr
+		.noaltmacro'
+		sed -n '/^	.section __rseq_cs,/,$p' "$sources/mutant.S"
+	} >"$work/many.S"
+	$compiler -c "$work/many.S" -o "$work/file.o" || { fail "$label"; return; }
+	expect 0 ' object, 2 sections, 0 violations' --profile=strict "$work/file.o"
+}
+
 left_out=0
 echo 'int main(void) { return 0; }' >"$work/empty.c"
 for arch in x86_64 aarch64; do
@@ -152,6 +174,8 @@ for arch in x86_64 aarch64; do
 		programs
 		others
 	done
+	compiler=${compilers[0]-}
+	[ -z "$compiler" ] || many_sections
 done
 echo "$left_out left out"
 finish
