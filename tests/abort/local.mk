@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Every critical section of the library, aborted after every instruction (test-abort); and twelve
-# programs with one mistake in a section each, in which that must show (mutants.sh).
+# Every critical section of the library, aborted after every instruction (test-abort), those of a
+# program that finds the area itself (test-abort-override); and twelve programs with one mistake in
+# a section each, in which that must show (mutants.sh).
 #
 # The library is linked in, so that its sections are among those of the program, and at once, so
 # that no step leads through the dynamic linker.
@@ -46,6 +47,12 @@ tests_abort_test_abort_SOURCES = $(abort_sources)
 tests_abort_test_abort_CPPFLAGS = $(abort_CPPFLAGS)
 tests_abort_test_abort_LDFLAGS = $(abort_LDFLAGS)
 tests_abort_test_abort_LDADD = $(abort_LDADD)
+
+check_PROGRAMS += tests/abort/test-abort-override
+tests_abort_test_abort_override_SOURCES = $(abort_sources)
+tests_abort_test_abort_override_CPPFLAGS = $(abort_CPPFLAGS) -DRSEQ_GET_ABI_OVERRIDE
+tests_abort_test_abort_override_LDFLAGS = $(abort_LDFLAGS)
+tests_abort_test_abort_override_LDADD = $(abort_LDADD)
 
 check_PROGRAMS += tests/abort/mutant-1
 tests_abort_mutant_1_SOURCES = $(abort_sources)
@@ -120,4 +127,4 @@ tests_abort_mutant_12_LDFLAGS = $(abort_LDFLAGS)
 tests_abort_mutant_12_LDADD = $(abort_LDADD)
 
 EXTRA_DIST += tests/abort/mutants.sh
-TESTS += tests/abort/test-abort tests/abort/mutants.sh
+TESTS += tests/abort/test-abort tests/abort/test-abort-override tests/abort/mutants.sh

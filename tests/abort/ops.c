@@ -9,6 +9,14 @@
 
 #include <rseq/ops.h>
 
+#ifdef RSEQ_GET_ABI_OVERRIDE
+/* A program's own, as a call: sections have its area in a register. */
+struct rseq_abi *rseq_get_abi(void)
+{
+	return rseq_get_abi_slow();
+}
+#endif
+
 const int mutant = MUTANT;
 const char *const mutant_name = MUTANT_NAME;
 

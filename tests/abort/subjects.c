@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * subjects.c: the data structures whose sections are interrupted; see subjects.h. A mutant has the
- * operations alone.
+ * operations alone, and so has the program that finds its area itself.
  */
 #include "data.h"
 
 static const struct structure *const structures[] = {
 	&ops_structure,
-#ifndef MUTANT
+#if !defined(MUTANT) && !defined(RSEQ_GET_ABI_OVERRIDE)
 	&counter_structure,
 	&list_structure,
 	&lock_structure,
