@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,16 +41,39 @@ static char *image_of(const struct mempool_range *range, uint32_t index)
 }
 
 /*
- * Makes each row a private copy of one file, which stays mapped as the initial image. A kernel
- * without memory files leaves the rows as they are: then values are written to each of them.
+ * Each row of a range with an image is a mapping, of which a process may have 65530 unless the
+ * kernel is told otherwise (vm.max_map_count). The other half is left to threads, whose stacks are
+ * mappings too, and to other allocators.
+ */
+#define MAX_IMAGE_ROWS	32768
+
+static size_t nr_image_rows;		/* atomic */
+
+/* Who makes a file longer than a process's limit is sent SIGXFSZ, even if it is in memory. */
+static bool may_have_image(const struct rseq_mempool *pool)
+{
+	size_t nr_rows = (size_t)pool->nr_rows;
+	struct rlimit limit;
+
+	if (__atomic_load_n(&nr_image_rows, __ATOMIC_RELAXED) + nr_rows > MAX_IMAGE_ROWS)
+		return false;
+	return getrlimit(RLIMIT_FSIZE, &limit) || limit.rlim_cur >= pool->attr.stride;
+}
+
+/*
+ * Makes each row a private copy of one file, which stays mapped as the initial image. Where there
+ * is to be none, rows are left as they are: then values are written to each of them.
  */
 static int map_initial(struct mempool_range *range)
 {
 	struct rseq_mempool *pool = range->pool;
 	size_t len = pool->attr.stride;
-	int file = (int)syscall(SYS_memfd_create, "librseq-mempool", MFD_CLOEXEC);
 	void *initial;
+	int file;
 
+	if (!may_have_image(pool))
+		return 0;
+	file = (int)syscall(SYS_memfd_create, "librseq-mempool", MFD_CLOEXEC);
 	if (file < 0)
 		return 0;
 	if (ftruncate(file, (off_t)len))
@@ -58,6 +82,7 @@ static int map_initial(struct mempool_range *range)
 	if (initial == MAP_FAILED)
 		goto error;
 	range->initial = initial;
+	__atomic_fetch_add(&nr_image_rows, (size_t)pool->nr_rows, __ATOMIC_RELAXED);
 	for (int row = 0; row < pool->nr_rows; row++)
 		if (mmap(row_of(range, row), len, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
@@ -211,6 +236,7 @@ no_memory:
 
 int rseq_range_destroy(struct mempool_range *range)
 {
+	size_t nr_rows = range->initial ? (size_t)range->pool->nr_rows : 0;
 	int error = 0;
 
 	if (range->initial && munmap(range->initial, range->pool->attr.stride))
@@ -219,6 +245,8 @@ int rseq_range_destroy(struct mempool_range *range)
 	rseq_hide_pointers(range->map, range->map_len);
 	if (munmap(range->map, range->map_len))
 		error = errno;
+	else
+		__atomic_fetch_sub(&nr_image_rows, nr_rows, __ATOMIC_RELAXED);
 	free(range->allocated);
 	free(range);
 	if (!error)

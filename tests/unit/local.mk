@@ -21,6 +21,7 @@ cmocka_tests = \
 	tests/unit/test-lock \
 	tests/unit/test-mempool \
 	tests/unit/test-mempool-fork \
+	tests/unit/test-mempool-image \
 	tests/unit/test-mempool-robust \
 	tests/unit/test-mempool-steps \
 	tests/unit/test-mempool-unmap \
