@@ -45,9 +45,17 @@ RSEQ_BEGIN_DECLS
 # define __rseq_percpu
 #endif
 
-/* The copy of *ptr that belongs to cpu, as the same type of pointer. The third is the stride. */
+/*
+ * The copy of *ptr that belongs to cpu, as the same type of pointer. The third is the stride.
+ * g++ warns of a cast to the type of a constant pointer; that of a value has no such qualifier.
+ */
+#ifdef __cplusplus
+# define RSEQ_PERCPU_PTR_VALUE(ptr)	(true ? (ptr) : nullptr)
+#else
+# define RSEQ_PERCPU_PTR_VALUE(ptr)	(ptr)
+#endif
 #define RSEQ_PERCPU_PTR_STRIDE(ptr, cpu, stride)						\
-	((__typeof__(ptr))((uintptr_t)(ptr) +						\
+	((__typeof__(RSEQ_PERCPU_PTR_VALUE(ptr)))((uintptr_t)(ptr) +			\
 		(uintptr_t)(unsigned int)(cpu) * (uintptr_t)(stride)))
 #define RSEQ_PERCPU_PTR_DEFAULT(ptr, cpu)						\
 	RSEQ_PERCPU_PTR_STRIDE(ptr, cpu, RSEQ_MEMPOOL_STRIDE)

@@ -204,7 +204,7 @@ void own_pools()
 				rseq_mempool_create(nullptr, len, attr.get())));
 	check(nr_rows == 16);
 
-	auto text = static_cast<char (*)[8]>(rseq_mempool_set_percpu_malloc_init(set.get(),
+	auto *const text = static_cast<char (*)[8]>(rseq_mempool_set_percpu_malloc_init(set.get(),
 			const_cast<char *>("initial"), 8));
 	for (int cpu = 0; cpu < 4; cpu++)
 		check(!memcmp(rseq_percpu_ptr(text, cpu), "initial", 8));
