@@ -58,6 +58,7 @@ struct mempool_range {
 	uint32_t nr_free[NR_KINDS];	/* items in the lists of free ones */
 	uint32_t first_free[NR_KINDS];
 	uint64_t *allocated;		/* robust: a bit per item */
+	uint64_t *poisoned;		/* lenient: a bit per copy of a free item, row by row */
 	uint32_t next_free[];
 };
 
@@ -85,7 +86,7 @@ struct rseq_mempool {
 	unsigned int generation;	/* of the process that made it */
 	bool starts_zero;		/* what no one wrote to shows zeros */
 	bool always_image;		/* in each range, not only in those of initial values */
-	bool lenient;			/* robust: free copies hold the poison, or zeros */
+	bool lenient;			/* robust: a free copy holds poison, or zeros as before */
 	bool blind;			/* which pages were written to cannot be found out */
 	unsigned long nr_ranges;
 	struct mempool_range *ranges;

@@ -199,6 +199,32 @@ static void poison_all(struct mempool_range *range)
 	}
 }
 
+static uint64_t *make_bits(size_t nr)
+{
+	return calloc(nr / 64 + 1, sizeof(uint64_t));
+}
+
+/* What robust pools know of their items. */
+static bool make_records(struct mempool_range *range)
+{
+	const struct rseq_mempool *pool = range->pool;
+
+	if (!pool->attr.robust)
+		return true;
+	range->allocated = make_bits(pool->nr_items);
+	if (!range->allocated || !pool->lenient)
+		return range->allocated;
+	range->poisoned = make_bits((size_t)pool->nr_rows * pool->nr_items);
+	return range->poisoned;
+}
+
+static void free_range(struct mempool_range *range)
+{
+	free(range->poisoned);
+	free(range->allocated);
+	free(range);
+}
+
 struct mempool_range *rseq_range_create(struct rseq_mempool *pool, bool with_image)
 {
 	size_t links = (size_t)pool->nr_items * sizeof(uint32_t);
@@ -209,12 +235,7 @@ struct mempool_range *rseq_range_create(struct rseq_mempool *pool, bool with_ima
 		return NULL;
 	range->pool = pool;
 	range->with_image = with_image;
-	if (pool->attr.robust) {
-		range->allocated = calloc((pool->nr_items + 63) / 64, sizeof(uint64_t));
-		if (!range->allocated)
-			goto no_memory;
-	}
-	if (map_rows(range))
+	if (!make_records(range) || map_rows(range))
 		goto no_memory;
 	if (with_image && map_initial(range))
 		goto unmap;
@@ -228,8 +249,7 @@ unmap:
 	errno = error;
 	return NULL;
 no_memory:
-	free(range->allocated);
-	free(range);
+	free_range(range);
 	errno = ENOMEM;
 	return NULL;
 }
@@ -247,8 +267,7 @@ int rseq_range_destroy(struct mempool_range *range)
 		error = errno;
 	else
 		__atomic_fetch_sub(&nr_image_rows, nr_rows, __ATOMIC_RELAXED);
-	free(range->allocated);
-	free(range);
+	free_range(range);
 	if (!error)
 		return 0;
 	errno = error;
@@ -348,6 +367,13 @@ void rseq_range_zero(struct mempool_range *range, size_t offset, size_t len, con
 		}
 }
 
+static bool is_poisoned(const struct mempool_range *range, uint32_t index, int row)
+{
+	size_t bit = (size_t)row * range->pool->nr_items + index;
+
+	return range->poisoned[bit / 64] & (uint64_t)1 << bit % 64;
+}
+
 /* Free copies that show zeros may stay so: a write to them shows as well as over a poison. */
 static void poison_leniently(struct mempool_range *range, uint32_t index,
 		const struct mempool_content *content)
@@ -356,9 +382,15 @@ static void poison_leniently(struct mempool_range *range, uint32_t index,
 	const size_t len = range->pool->item_len;
 	bool always = rseq_range_show(range, index, false, &zeros);
 
-	for (int row = 0; row < range->pool->nr_rows; row++)
-		if (always || !is_zero(copy_of(range, index, row), len))
+	for (int row = 0; row < range->pool->nr_rows; row++) {
+		size_t bit = (size_t)row * range->pool->nr_items + index;
+		bool poison = always || !is_zero(copy_of(range, index, row), len);
+
+		if (poison)
 			write_copy(copy_of(range, index, row), len, content, always);
+		if (poison != is_poisoned(range, index, row))
+			range->poisoned[bit / 64] ^= (uint64_t)1 << bit % 64;
+	}
 }
 
 /* Called with the lock. */
@@ -381,12 +413,14 @@ const void *rseq_range_find_unpoisoned(struct mempool_range *range, uint32_t ind
 	const struct rseq_mempool *pool = range->pool;
 
 	for (int row = 0; row < pool->nr_rows; row++) {
+		const bool zero = pool->lenient && !is_poisoned(range, index, row);
+		const uintptr_t word = zero ? 0 : pool->attr.poison;
 		const char *copy = copy_of(range, index, row);
 
-		if (pool->lenient && is_zero(copy, pool->item_len))
+		if (zero && is_zero(copy, pool->item_len))
 			continue;
-		for (size_t i = 0; i < pool->item_len; i += sizeof(uintptr_t))
-			if (memcmp(copy + i, &pool->attr.poison, sizeof(uintptr_t)))
+		for (size_t i = 0; i < pool->item_len; i += sizeof(word))
+			if (memcmp(copy + i, &word, sizeof(word)))
 				return copy + i;
 	}
 	return NULL;

@@ -423,7 +423,17 @@ static const void *find_leak(const struct rseq_mempool *pool)
 	return NULL;
 }
 
-/* Free items are looked at once more, for what was written to them since. */
+/*
+ * Items to be looked at for what was written to them while they were free: those that were in use,
+ * and the next one, which the last of them may have run over into. What an init callback wrote to
+ * that one is not known.
+ */
+static uint32_t nr_checked(const struct mempool_range *range)
+{
+	return range->next_fresh + (range->next_fresh < range->pool->nr_items &&
+				    !range->pool->attr.init);
+}
+
 static void check_destroy(struct rseq_mempool *pool)
 {
 	const void *leak = find_leak(pool), *bad;
@@ -431,7 +441,7 @@ static void check_destroy(struct rseq_mempool *pool)
 	if (leak)
 		die(pool, "an item is still allocated when the pool is destroyed", leak);
 	for (struct mempool_range *range = pool->ranges; range; range = range->next)
-		for (uint32_t index = 0; index < range->next_fresh; index++)
+		for (uint32_t index = 0; index < nr_checked(range); index++)
 			if ((bad = rseq_range_find_unpoisoned(range, index)))
 				die(pool, "a free item was written to", bad);
 }

@@ -120,6 +120,27 @@ static void write_to_free_item(struct rseq_mempool *pool)
 	rseq_mempool_percpu_malloc(pool);
 }
 
+/* All of a copy, as whoever sets it up anew does. */
+static void zero_free_item(struct rseq_mempool *pool)
+{
+	char *item = rseq_mempool_percpu_malloc(pool);
+
+	memset(rseq_percpu_ptr(item, 3), 1, ITEM);
+	rseq_mempool_percpu_free(item);
+	memset(rseq_percpu_ptr(item, 3), 0, ITEM);
+	rseq_mempool_destroy(pool);
+}
+
+/* Into one that was never handed out. */
+static void run_over_last_item(struct rseq_mempool *pool)
+{
+	char *item = rseq_mempool_percpu_malloc(pool);
+
+	memset(rseq_percpu_ptr(item, 3), 1, ITEM + 1);
+	rseq_mempool_percpu_free(item);
+	rseq_mempool_destroy(pool);
+}
+
 static void smash_free_list(struct rseq_mempool *pool)
 {
 	void **item = rseq_mempool_percpu_zmalloc(pool);
@@ -270,6 +291,7 @@ static void test_misuse(void **state)
 		const char *said;
 	} misuses[] = {
 		{ free_twice, POOL }, { free_twice_later, POOL }, { write_to_free_item, POOL },
+		{ zero_free_item, POOL }, { run_over_last_item, POOL },
 		{ smash_free_list, POOL }, { free_middle_of_item, POOL },
 		{ free_item_of_nobody, POOL }, { leak, POOL }, { free_other_copy, POOL },
 		{ free_with_small_stride, POOL }, { free_with_large_stride, POOL },
