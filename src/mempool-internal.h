@@ -89,6 +89,7 @@ struct rseq_mempool {
 	bool lenient;			/* robust: a free copy holds poison, or zeros as before */
 	bool blind;			/* which pages were written to cannot be found out */
 	unsigned long nr_ranges;
+	size_t nr_used;			/* items of kind ITEMS_USED in the lists of ranges */
 	struct mempool_range *ranges;
 	/* Ranges with room, newest first, without and with an image. */
 	struct mempool_range *available[2][NR_KINDS];

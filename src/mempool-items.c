@@ -61,6 +61,7 @@ void rseq_item_free(struct mempool_range *range, uint32_t index, enum mempool_ki
 	range->next_free[index] = range->first_free[kind];
 	range->first_free[kind] = index + 1;
 	range->nr_free[kind]++;
+	range->pool->nr_used += kind == ITEMS_USED;
 	make_available(range, kind);
 }
 
@@ -70,6 +71,7 @@ static uint32_t unlink_free(struct mempool_range *range, enum mempool_kind kind)
 
 	range->first_free[kind] = range->next_free[index];
 	range->nr_free[kind]--;
+	range->pool->nr_used -= kind == ITEMS_USED;
 	return index;
 }
 
@@ -111,8 +113,12 @@ bool rseq_item_take_any(struct rseq_mempool *pool, struct mempool_item *item)
 	return range && take(range, kind, item);
 }
 
-/* To ask the kernel costs as much as to look at this number of copies, and at one per two pages. */
+/*
+ * To ask the kernel costs as much as to look at this number of copies, and at one per two pages. A
+ * copy counts once more for each so many bytes.
+ */
 #define MIN_COPIES	1024
+#define BYTES_OF_COPY	512
 
 /* Bytes that are zeroed in one go, while others wait for the lock, and items that they are of. */
 #define MAX_BYTES	(256 << 10)
@@ -141,7 +147,7 @@ static int find_written(struct mempool_range *range, uint64_t *rows)
  */
 static bool reset(struct mempool_range *range)
 {
-	const struct rseq_mempool *pool = range->pool;
+	struct rseq_mempool *pool = range->pool;
 	const size_t len = (size_t)range->next_fresh << pool->item_order;
 	uint64_t rows[RSEQ_MAX_ROWS / 64];
 	int nr_written;
@@ -156,6 +162,7 @@ static bool reset(struct mempool_range *range)
 		return false;
 	range->next_fresh = 0;
 	range->next_zero = 0;
+	pool->nr_used -= range->nr_free[ITEMS_USED];
 	for (int kind = 0; kind < NR_KINDS; kind++) {
 		range->nr_free[kind] = 0;
 		range->first_free[kind] = 0;
@@ -171,13 +178,15 @@ static bool reset(struct mempool_range *range)
 static bool clean(struct mempool_range *range)
 {
 	struct rseq_mempool *pool = range->pool;
+	size_t nr_copies = (size_t)range->nr_free[ITEMS_USED] * (size_t)pool->nr_rows;
 	uint32_t nr = range->nr_free[ITEMS_USED], index;
 	uint64_t rows[RSEQ_MAX_ROWS / 64];
 	int nr_written;
 	size_t most;
 
 	if (pool->attr.init || pool->attr.poison_set || pool->blind ||
-	    (size_t)nr * (size_t)pool->nr_rows < MIN_COPIES + rseq_range_count_pages(range) / 2)
+	    nr_copies + nr_copies * pool->item_len / BYTES_OF_COPY <
+	    MIN_COPIES + rseq_range_count_pages(range) / 2)
 		return false;
 	if (nr > MAX_ITEMS)
 		nr = MAX_ITEMS;
@@ -196,13 +205,44 @@ static bool clean(struct mempool_range *range)
 	return true;
 }
 
+/* Of the first two ranges with used items: one with few would stay the first. */
+static struct mempool_range *prefer_fuller(struct mempool_range *range)
+{
+	struct mempool_range *next = range->next_available[ITEMS_USED];
+
+	if (!next || next->nr_free[ITEMS_USED] <= range->nr_free[ITEMS_USED])
+		return range;
+	range->next_available[ITEMS_USED] = next->next_available[ITEMS_USED];
+	next->next_available[ITEMS_USED] = range;
+	range->pool->available[range->with_image][ITEMS_USED] = next;
+	return next;
+}
+
+/* Fewer rows are looked at in less time than an allocation has. */
+#define MANY_ROWS	32
+
+/*
+ * Whether the few used items of a range, and of others, may wait until they are cleaned with more:
+ * then a pool that is almost full has one range more, and else a few of a hundred items idle,
+ * rather than look at each row.
+ */
+static bool can_spare(const struct mempool_range *range)
+{
+	const struct rseq_mempool *pool = range->pool;
+
+	return pool->starts_zero && !pool->attr.poison_set && !pool->blind &&
+	       pool->nr_rows >= MANY_ROWS && pool->nr_rows <= RSEQ_MAX_ROWS &&
+	       range->nr_free[ITEMS_USED] < pool->nr_items / 4 &&
+	       pool->nr_used * 32 < (pool->nr_ranges + 16) * pool->nr_items;
+}
+
 /*
  * An item that shows zeros, or else one to be looked at. This CPU's magazine gives back what may
  * complete a range to be reset.
  */
 bool rseq_item_take_zero(struct rseq_mempool *pool, struct mempool_item *item)
 {
-	struct mempool_range *range;
+	struct mempool_range *range, *added;
 
 	for (int with_image = 0; with_image < 2; with_image++) {
 		range = find_room(pool, with_image, ITEMS_ZERO);
@@ -212,8 +252,15 @@ bool rseq_item_take_zero(struct rseq_mempool *pool, struct mempool_item *item)
 	if (pool->magazines[ITEMS_USED])
 		rseq_magazines_empty(pool, MAGAZINE_ITEMS);
 	range = find_any_room(pool, ITEMS_USED);
-	if (range)
-		return take(range, reset(range) || clean(range) ? ITEMS_ZERO : ITEMS_USED, item);
+	if (range) {
+		range = prefer_fuller(range);
+		if (reset(range))
+			return take(range, ITEMS_ZERO, item);
+		added = can_spare(range) ? rseq_range_add(pool, pool->always_image) : NULL;
+		if (added)
+			return take(added, ITEMS_ZERO, item);
+		return take(range, clean(range) ? ITEMS_ZERO : ITEMS_USED, item);
+	}
 	/* Items with initial values prepared for them are left to those who want them. */
 	range = find_room(pool, pool->always_image, ITEMS_ZERO);
 	if (!range)

@@ -8,10 +8,11 @@
  *
  * Rows that no CPU wrote to take no memory, and zeros are asked for at no CPU's expense: an item is
  * zeroed where one was written to since, as far as the kernel tells (/proc/thread-self/pagemap),
- * many at a time. Else, and for all that robust and poisoned pools allocate and free, each copy is
- * looked at. Initial values are written to each copy, too, where the kernel has no memory files,
- * where RLIMIT_FSIZE is below the stride, and in ranges beyond those that have 32768 rows with
- * shared initial values in the process: each such row is one of the mappings that it may have.
+ * many at a time; a pool that is almost full may have one range more until there are as many. Else,
+ * and for all that robust and poisoned pools allocate and free, each copy is looked at. Initial
+ * values are written to each copy, too, where the kernel has no memory files, where RLIMIT_FSIZE is
+ * below the stride, and in ranges beyond those that have 32768 rows with shared initial values in
+ * the process: each such row is one of the mappings that it may have.
  *
  * Who may run with whom: allocation from, and freeing into, any pools may run at the same time on
  * any threads. Destroying a pool excludes all else on the same pool, and nothing on other pools.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Allocating and freeing take as many instructions in a pool of thousands of ranges as in one of a
- * few, and items of zeros as many for 256 CPUs as for two: exactly as many, counted by single steps
- * of a child.
+ * few, and items of zeros as many for 256 CPUs as for two, or for 64 if all others are in use:
+ * exactly as many, counted by single steps of a child.
  */
 #define _GNU_SOURCE
 
@@ -92,6 +92,33 @@ static int take_zeros(size_t nr_cpus)
 	return rseq_mempool_destroy(pool) ? 5 : 0;
 }
 
+/* In the child: takes an item of zeros that was used before, again and again, in a full range. */
+static int take_last_zeros(size_t nr_cpus)
+{
+	struct rseq_mempool_attr *attr = rseq_mempool_attr_create();
+	struct rseq_mempool *pool;
+	char *item = NULL;
+
+	rseq_mempool_attr_set_percpu(attr, 0, (int)nr_cpus);
+	rseq_mempool_attr_set_populate_policy(attr, RSEQ_MEMPOOL_POPULATE_COW_ZERO);
+	rseq_mempool_attr_set_max_nr_ranges(attr, 2);
+	pool = rseq_mempool_create("steps", 64, attr);
+	for (size_t i = 0; i < RSEQ_MEMPOOL_STRIDE / 64; i++) {
+		item = rseq_mempool_percpu_zmalloc(pool);
+		if (!item)
+			return 1;
+	}
+	rseq_mempool_percpu_free(item);
+	rseq_mempool_percpu_free(rseq_mempool_percpu_zmalloc(pool));
+	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+		return NO_PTRACE;
+	raise(SIGSTOP);
+	for (size_t i = 0; i < NR_ITEMS; i++)
+		rseq_mempool_percpu_free(rseq_mempool_percpu_zmalloc(pool));
+	raise(SIGSTOP);
+	return rseq_mempool_destroy(pool) ? 5 : 0;
+}
+
 /* Steps of the child between its two stops. */
 static unsigned long count_steps(int (*work_on)(size_t), size_t nr)
 {
@@ -150,6 +177,10 @@ static void test_zeros(void **state)
 	print_message("%lu instructions with 2 CPUs, %lu with 256\n", few, many);
 	assert_int_equal(few, many);
 	assert_in_range(few, NR_ITEMS, NR_ITEMS * 1000);
+	few = count_steps(take_last_zeros, 64);
+	many = count_steps(take_last_zeros, 256);
+	print_message("almost full: %lu instructions with 64 CPUs, %lu with 256\n", few, many);
+	assert_int_equal(few, many);
 }
 
 int main(void)
