@@ -159,6 +159,7 @@ static void leave_for_later(struct rseq_mempool *pool, const struct mempool_item
 static void *allocate_filled(struct rseq_mempool *pool, const void *init, size_t len)
 {
 	const struct mempool_content content = { .init = init, .len = len };
+	const int saved_errno = errno;
 	struct mempool_item item;
 	bool success, always;
 
@@ -166,6 +167,8 @@ static void *allocate_filled(struct rseq_mempool *pool, const void *init, size_t
 	success = len ? rseq_item_take_for_value(pool, &item) : rseq_item_take_zero(pool, &item);
 	if (!success)
 		goto unlock;
+	/* One more range may have been tried in vain. */
+	errno = saved_errno;
 	if (pool->attr.robust)
 		check_taken(&item);
 	if (item.zero && !len) {

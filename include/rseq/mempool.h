@@ -14,6 +14,9 @@
  * below the stride, and in ranges beyond those that have 32768 rows with shared initial values in
  * the process: each such row is one of the mappings that it may have.
  *
+ * CPUs keep items at hand, in sections of the library: as other structures do, pools register a
+ * thread that nobody has tried to register, as long as it lives.
+ *
  * Who may run with whom: allocation from, and freeing into, any pools may run at the same time on
  * any threads. Destroying a pool excludes all else on the same pool, and nothing on other pools.
  * Making a pool or a set, and adding a pool to a set, may run at the same time as anything on
