@@ -185,8 +185,14 @@ static void use_symbol(void)
 		rseq_process.length = rseq_process.kernel_feature_size;
 }
 
-/* Runs before the constructors of the program and of the libraries that use this one. */
-__attribute__((constructor(101)))
+/*
+ * Runs before the constructors of the program and of the libraries that use this one. Those of a
+ * program that this library is linked into come in the order of their priorities, of which 101 is
+ * the first that programs have.
+ */
+__attribute__((section(".init_array.00100"), used))
+static void (*run_first)(void) = rseq_init;
+
 void rseq_init(void)
 {
 	int saved_errno = errno;

@@ -390,6 +390,8 @@ struct rseq_mempool *rseq_mempool_create(const char *name, size_t item_len,
 	static pid_t watch;
 	struct rseq_mempool *pool;
 
+	/* All per-CPU data begins here, be that before all constructors. */
+	rseq_init_once();
 	if (!attr)
 		attr = &defaults;
 	if (!item_len || item_len > attr->row_len) {

@@ -137,8 +137,10 @@ int rseq_percpu_fallback_cpu(void)
 
 int rseq_percpu_set_id(uintptr_t *id, enum rseq_percpu_mode mode)
 {
-	unsigned int features = rseq_active_feature_size(rseq_process_length());
+	unsigned int features;
 
+	rseq_init_once();
+	features = rseq_active_feature_size(rseq_process_length());
 	if (mode != RSEQ_PERCPU_CPU_ID && mode != RSEQ_PERCPU_MM_CID) {
 		errno = EINVAL;
 		return -1;

@@ -20,7 +20,10 @@ RSEQ_BEGIN_DECLS
 
 /*
  * Distance from the thread pointer to the area that critical sections use, in bytes. The same in
- * every thread, set before the constructors of programs run, and never changed.
+ * every thread, set before the constructors of programs run, and never changed. What runs even
+ * before these (.preinit_array) may use structures, whose making sets it, and must not use inline
+ * functions of this header, or rseq/ops.h, unless rseq_available() was called; libc may not have
+ * read the environment by then, so that LIBRSEQ_DISABLE is not seen.
  */
 extern RSEQ_API ptrdiff_t rseq_offset;
 

@@ -3,6 +3,7 @@
 # circumstances of a worker that reports; some link it anew, or build neighbours for it.
 
 negotiate_tests = \
+	tests/negotiate/early.sh \
 	tests/negotiate/glibc.sh \
 	tests/negotiate/interpose.sh \
 	tests/negotiate/kernel.sh \
@@ -16,6 +17,7 @@ negotiate_tests = \
 EXTRA_DIST += $(negotiate_tests) \
 	tests/negotiate/area.c \
 	tests/negotiate/common.sh \
+	tests/negotiate/early.c \
 	tests/negotiate/host.c \
 	tests/negotiate/plugin.c \
 	tests/negotiate/plugin.h
