@@ -121,6 +121,9 @@ static int register_area(struct rseq_abi *area)
 	for (;;) {
 		int error = sys_rseq(area, length, 0, RSEQ_SIG) ? errno : 0;
 
+		/* A kernel has written the CPU's number before it returns; a filter has not. */
+		if (!error && !rseq_thread_registered())
+			return fail(RSEQ_REASON_NO_SYSCALL, ENOSYS);
 		/* Whoever wrote over cpu_id did not take the registration. */
 		if (error == EBUSY && (thread.length == length ||
 				       rseq_process.area_origin == RSEQ_AREA_LIBC))

@@ -4,7 +4,8 @@
  *
  *	rseq-filter ERRNO[:[-]LENGTH] PROGRAM [ARGUMENT]...
  *
- * With a length, for that one alone, or for all others. Exit status 77 where there is no seccomp.
+ * With a length, for that one alone, or for all others; with 0, as if they had been done. Exit
+ * status 77 where there is no seccomp.
  */
 #define _GNU_SOURCE
 
@@ -25,7 +26,7 @@ int main(int argc, char **argv)
 	error = (int)strtol(argv[1], &end, 10);
 	if (*end == ':')
 		length = (int)strtol(end + 1, &end, 10);
-	if (*end || error <= 0)
+	if (*end || end == argv[1] || error < 0)
 		return 2;
 	if (filter_rseq(error, length, 0)) {
 		printf("skipped: seccomp filters are not permitted: %s\n", strerror(errno));

@@ -23,6 +23,9 @@ refused $EBUSY "available=0 owner=none $(expect_none refused EBUSY)"
 # The kernel's own answer where another area is registered.
 refused $EINVAL "owner=foreign $(expect_none foreign EBUSY)" foreign
 
+# It says that all is well, and nothing was done.
+refused 0 "available=0 owner=none $(expect_none no-syscall ENOSYS)"
+
 # A filter for the lengths that nobody registers here changes nothing.
 length=$(own_length "$(fact kernel_feature_size)" "$(fact kernel_align)")
 try "filter for length 48" "$own" env "$libc_off" "$filter" $EINVAL:48 "$worker" report
