@@ -12,7 +12,7 @@ command -v apt-get >/dev/null || skip "no apt-get, so no packages with another g
 cpu=${host_cpu:-x86_64}
 seconds=600
 suites=0
-for suite in trixie sid; do
+for suite in trixie sid experimental; do
 	lock_cache
 	find_libc $suite "$cpu"
 	unlock_cache
