@@ -102,6 +102,8 @@ try "a test takes too long" 1 's/^@@END one 0/@@END one 137/' -- 'FAIL: here/one
 try "a test is skipped" 1 's/^@@END one 0/@@END one 77/' -- 'FAIL: here/one \(skipped, .*\)'
 try "one may be" 0 's/^@@END two 77/@@END two 0/' -- 'PASS: here/two \(1 s\)' '# SKIP: 0'
 try "one should fail" 1 's/^@@END three 1/@@END three 0/' -- 'FAIL: here/three \(passed, .*\)'
+try "one cannot be run" 1 's/^@@END three 1/@@END three 127/' -- \
+	'FAIL: here/three \(cannot be run\)'
 try "another report" 1 's/"yes"/"no"/' -- 'FAIL: here/info \(not as expected\)' \
 	'	a\.b is no, not yes'
 try "no report" 1 '/"yes"/d' -- 'FAIL: here/info \(not as expected\)' '	no JSON: .*'
