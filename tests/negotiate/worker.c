@@ -7,11 +7,14 @@
 #include "names.h"
 #include "worker.h"
 
+#include <rseq/list.h>
+
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <sys/auxv.h>
 
 #define NR_THREADS	8
+#define ABSENT		4095U		/* in fields that are not there; a row far away */
 
 int worker_adds = 20000;
 static int complaints;
@@ -215,6 +218,35 @@ static void check_nodes_and_cpus(void)
 	check(support_release(&cpus) == 0);
 }
 
+/*
+ * In fields that this kernel does not keep there may be anything: nobody believes it. With more
+ * than 32 bytes the kernel keeps what a known bug hides, and kills who writes there.
+ */
+static void check_absent_fields(void)
+{
+	struct rseq_list *list = rseq_list_create_mode(RSEQ_PERCPU_MM_CID);
+	struct rseq_abi *area = rseq_get_abi();
+	struct rseq_list_node node;
+
+	check(list);
+	if (!list || worker_info().registered_length > RSEQ_ABI_ORIG_SIZE) {
+		rseq_list_destroy(list);
+		return;
+	}
+	/* A real kernel below this one may keep them. */
+	for (int i = 0; i < 100; i++) {
+		if (!rseq_node_id_available())
+			RSEQ_WRITE_ONCE(area->node_id, ABSENT);
+		check(rseq_current_node_id() != ABSENT);
+		if (!rseq_mm_cid_available())
+			RSEQ_WRITE_ONCE(area->mm_cid, ABSENT);
+		check(rseq_current_mm_cid() != ABSENT);
+		rseq_list_push(list, &node);
+		check(rseq_list_drain(list) == &node);
+	}
+	rseq_list_destroy(list);
+}
+
 void worker_report(const char *argument)
 {
 	int error;
@@ -227,6 +259,7 @@ void worker_report(const char *argument)
 	worker_print("register", "%s", name_of_errno(error));
 	worker_print_info("");
 	check_nodes_and_cpus();
+	check_absent_fields();
 	worker_print("threads_registered", "%d", worker_count(NR_THREADS));
 	/* Nested, and undone as often. */
 	check(worker_error(rseq_register_current_thread()) == error);
