@@ -105,10 +105,16 @@ static inline enum rseq_percpu_mode rseq_rows_mode(const struct rseq_rows *rows)
 	return rseq_rows_by_cpu(rows) ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
 }
 
-/* The number of the row that a registered thread is at, for now. */
+/*
+ * The number of the row that a registered thread is at, for now: the field that its sections look
+ * at, whoever registered it. A signal handler may have ended that meanwhile: then any row does.
+ */
 static inline int rseq_rows_current(const struct rseq_rows *rows)
 {
-	return (int)(rseq_rows_by_cpu(rows) ? rseq_cpu_start() : rseq_current_mm_cid());
+	const uint32_t *fields = (const uint32_t *)(const void *)rseq_get_abi();
+	uint32_t id = RSEQ_READ_ONCE(fields[rows->id]);
+
+	return id < (uint32_t)rseq_get_max_nr_cpus() ? (int)id : 0;
 }
 
 /* The CPU whose second row this thread takes: always one that has a row. */

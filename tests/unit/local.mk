@@ -35,6 +35,7 @@ cmocka_tests = \
 	tests/unit/test-stack \
 	tests/unit/test-refcount \
 	tests/unit/test-repaired \
+	tests/unit/test-shared \
 	tests/unit/test-stack-fence \
 	tests/unit/test-thread
 
