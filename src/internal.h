@@ -105,6 +105,8 @@ int rseq_read_cpu_list(int file, int cpu, bool *found) rseq_hidden;
 
 /*
  * fork.c: to be called before a handler of fork() is needed, by any threads; *state is 0 at first.
+ * In the child of a process where another thread was in here, handlers may be there twice: then a
+ * fork() calls each of them once more before it, and as often behind it.
  * 0, or -1 with errno ENOMEM: then fork() is not safe, and who called must not go on. (glibc 2.36
  * has forgotten all handlers then, and takes none any more.)
  */

@@ -30,20 +30,31 @@ static long nr_robust;
 /* Counts fork() up the line of ancestors; pools of COW_INIT belong to one process. */
 static unsigned int generation;
 
+/* How often handlers of this thread's fork() were called; see rseq_watch_fork(). */
+static rseq_static_tls __thread unsigned int nr_forks;
+
 static void before_fork(void)
 {
+	if (nr_forks++)
+		return;
 	pthread_mutex_lock(&pools_lock);
 	for (struct rseq_mempool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_lock(&pool->lock);
 	rseq_ranges_lock();
 }
 
-static void after_fork(void)
+static void end_fork(void)
 {
 	rseq_ranges_unlock();
 	for (struct rseq_mempool *pool = pools; pool; pool = pool->next)
 		pthread_mutex_unlock(&pool->lock);
 	pthread_mutex_unlock(&pools_lock);
+}
+
+static void after_fork(void)
+{
+	if (!--nr_forks)
+		end_fork();
 }
 
 __attribute__((noreturn))
@@ -72,11 +83,13 @@ static bool foreign(const struct rseq_mempool *pool)
 
 static void after_fork_in_child(void)
 {
+	if (--nr_forks)
+		return;
 	generation++;
 	for (struct rseq_mempool *pool = pools; pool; pool = pool->next)
 		if (!foreign(pool))
 			rseq_magazines_gather(pool);
-	after_fork();
+	end_fork();
 }
 
 static bool is_allocated(const struct mempool_range *range, uint32_t index)

@@ -26,6 +26,9 @@ static pthread_mutex_t locks[] = {
 /* Signals as they were before fork() took all locks; only who holds these looks at it. */
 static sigset_t signals_before_fork;
 
+/* How often handlers of this thread's fork() were called; see rseq_watch_fork(). */
+static rseq_static_tls __thread unsigned int nr_forks;
+
 static void block_signals(sigset_t *before)
 {
 	sigset_t all;
@@ -38,6 +41,8 @@ static void before_fork(void)
 {
 	sigset_t before;
 
+	if (nr_forks++)
+		return;
 	block_signals(&before);
 	for (size_t i = 0; i < NR_LOCKS; i++)
 		pthread_mutex_lock(&locks[i]);
@@ -48,6 +53,8 @@ static void after_fork(void)
 {
 	sigset_t before = signals_before_fork;
 
+	if (--nr_forks)
+		return;
 	for (size_t i = 0; i < NR_LOCKS; i++)
 		pthread_mutex_unlock(&locks[i]);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -15,6 +15,7 @@ cmocka_tests = \
 	tests/unit/test-counter-threads \
 	tests/unit/test-cpus \
 	tests/unit/test-fence \
+	tests/unit/test-fork \
 	tests/unit/test-info \
 	tests/unit/test-list \
 	tests/unit/test-kernel \
