@@ -65,13 +65,18 @@ static bool fallback_used(const struct rseq_list *list)
 	return __atomic_load_n(fallback_mark(list), __ATOMIC_RELAXED);
 }
 
+static void use_fallback(struct rseq_list *list)
+{
+	__atomic_store_n(fallback_mark(list), 1, __ATOMIC_RELAXED);
+}
+
 /* Called with the lock, as are all functions that write to second rows. */
 static void push_fallback(struct rseq_list *list, int cpu, struct rseq_list_node *first,
 		struct rseq_list_node *last)
 {
 	struct rseq_list_row *row = fallback_of(list, cpu);
 
-	__atomic_store_n(fallback_mark(list), 1, __ATOMIC_RELAXED);
+	use_fallback(list);
 	last->next = row->head;
 	RSEQ_WRITE_ONCE(row->head, first);
 }
@@ -97,6 +102,7 @@ static struct rseq_list_node *last_of(struct rseq_list_node *node)
 struct chain {
 	struct rseq_list_node *first;
 	struct rseq_list_node *last;
+	bool stays;			/* in the list, but for its first node */
 };
 
 static void append(struct chain *chain, struct rseq_list_node *first)
@@ -147,6 +153,9 @@ static int take_closed_rows(struct rseq_list *list, int first, int last, struct 
 			sanitize_taken(head_of(at));
 			append(chain, head_of(at));
 			RSEQ_WRITE_ONCE(at->head, NULL);
+			/* Who then finds this row empty looks for them there, and waits. */
+			if (chain->stays)
+				use_fallback(list);
 		}
 		rseq_gate_release(&at->gate);
 		nr_taken++;
@@ -175,7 +184,7 @@ static int take_rows(struct rseq_list *list, int first, int last, struct chain *
 
 static struct rseq_list_node *drain(struct rseq_list *list, int first, int last)
 {
-	struct chain chain = { NULL, NULL };
+	struct chain chain = { .stays = false };
 	sigset_t signals;
 	int result;
 
@@ -264,7 +273,7 @@ static struct rseq_list_node *steal(struct rseq_list *list, int cpu)
 {
 	struct rseq_rows rows = rseq_rows_of(list);
 	bool by_cpu = rseq_rows_by_cpu(&rows);
-	struct chain chain = { NULL, NULL };
+	struct chain chain = { .stays = true };
 	struct rseq_list_node *node;
 
 	if (rseq_process.off)

@@ -18,6 +18,7 @@ cmocka_tests = \
 	tests/unit/test-fork \
 	tests/unit/test-info \
 	tests/unit/test-list \
+	tests/unit/test-list-steps \
 	tests/unit/test-kernel \
 	tests/unit/test-lock \
 	tests/unit/test-mempool \
