@@ -92,6 +92,9 @@ static int choose(const struct ring *ring, int cpu, struct source sources[2],
 			return -1;
 		if (!sources[1].len)
 			return 0;
+		/* The first part had come there, or this is not what its writer left. */
+		if (sources[1].first_head > load(&sources[0].part.row->writer.head))
+			return -1;
 		if (sources[1].first_head <= sources[0].cursor.position)
 			*chosen = &sources[1];
 	} while (!(*chosen)->len);

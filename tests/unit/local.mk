@@ -30,6 +30,7 @@ cmocka_tests = \
 	tests/unit/test-mempool-zero \
 	tests/unit/test-no-membarrier \
 	tests/unit/test-ring \
+	tests/unit/test-ring-damage \
 	tests/unit/test-ring-room \
 	tests/unit/test-ring-signal \
 	tests/unit/test-row-open \
@@ -63,6 +64,7 @@ tests_unit_test_ring_SOURCES = tests/unit/test-ring.c $(ring_headers)
 child_headers = tests/unit/child.h
 tests_unit_test_counter_SOURCES = tests/unit/test-counter.c $(child_headers)
 tests_unit_test_fence_SOURCES = tests/unit/test-fence.c $(child_headers)
+tests_unit_test_ring_damage_SOURCES = tests/unit/test-ring-damage.c $(child_headers)
 tests_unit_test_no_membarrier_SOURCES = tests/unit/test-no-membarrier.c $(child_headers)
 tests_unit_test_stack_fence_SOURCES = tests/unit/test-stack-fence.c $(child_headers)
 
