@@ -8,9 +8,11 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define POSSIBLE_CPUS	"/sys/devices/system/cpu/possible"
+#define SYSFS_TYPE	0x62656572UL	/* SYSFS_MAGIC of include/uapi/linux/magic.h */
 
 /* The most that any kernel's configuration allows (CONFIG_NR_CPUS of x86-64). */
 #define MOST_CPUS	8192
@@ -86,12 +88,19 @@ int rseq_read_cpu_list(int file, int cpu, bool *found)
 	return list.greatest + 1;
 }
 
-static int read_possible(void)
+/* Says, too, whether it is the kernel itself who answers. */
+static int read_possible(bool *genuine)
 {
 	int file = open(POSSIBLE_CPUS, O_RDONLY | O_CLOEXEC), nr_cpus;
+	struct statfs status;
 
+	*genuine = false;
 	if (file < 0)
 		return 0;
+	if (!fstatfs(file, &status)) {
+		rseq_sanitize_written(&status, sizeof(status));
+		*genuine = (unsigned long)status.f_type == SYSFS_TYPE;
+	}
 	nr_cpus = rseq_read_cpu_list(file, -1, NULL);
 	close(file);
 	return nr_cpus;
@@ -122,20 +131,22 @@ static void read_mask(int *greatest, int *bound)
 
 /*
  * Per-CPU memory is indexed by what the kernel says, unchecked, so that the answer must never be
- * too small: a list that is missing, or that does not even hold the CPUs this thread may run on (a
- * container's own /sys), counts for less than the scheduler's bound.
+ * too small: a list that is missing, that somebody put in place of the kernel's (a container's own
+ * /sys), or that does not even hold the CPUs this thread may run on, counts for less than the
+ * scheduler's bound.
  */
 int rseq_get_max_nr_cpus(void)
 {
 	static int known;
 	int nr_cpus = __atomic_load_n(&known, __ATOMIC_RELAXED);
 	int saved_errno = errno, greatest, bound;
+	bool genuine;
 
 	if (nr_cpus)
 		return nr_cpus;
-	nr_cpus = read_possible();
+	nr_cpus = read_possible(&genuine);
 	read_mask(&greatest, &bound);
-	if (!nr_cpus || nr_cpus < greatest)
+	if (!nr_cpus || nr_cpus < greatest || (nr_cpus < bound && !genuine))
 		nr_cpus = bound;
 	__atomic_store_n(&known, nr_cpus, __ATOMIC_RELAXED);
 	errno = saved_errno;

@@ -4,7 +4,8 @@
  * pages, and not for CPUs that do nothing. A thousand of each are made and used, so that what
  * structures share does not hide what they take themselves.
  *
- * The number of CPUs is simulated: this program's open() has the library read a list of its own.
+ * The number of CPUs is simulated: this program's open() has the library read a list of its own,
+ * which its fstatfs() says is the kernel's.
  */
 #define _GNU_SOURCE
 
@@ -20,6 +21,7 @@
 
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/vfs.h>
 
 #define NR		1000
 #define POSSIBLE	"/sys/devices/system/cpu/possible"
@@ -159,6 +161,14 @@ int open(const char *path, int flags, ...)
 		mode = va_arg(arguments, mode_t);
 	va_end(arguments);
 	return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int fstatfs(int file, struct statfs *status)
+{
+	(void)file;
+	memset(status, 0, sizeof(*status));
+	status->f_type = 0x62656572;	/* SYSFS_MAGIC of include/uapi/linux/magic.h */
+	return 0;
 }
 
 /* Returns whether it takes what it may. */
