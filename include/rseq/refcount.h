@@ -12,6 +12,10 @@
  * other counts may run with all of these. Nothing may run with, or after, destroy of the same one,
  * but for the put or kill from whose call of release it was called.
  *
+ * fork(): the child has counts of its own, as they were, with the references of threads that it
+ * does not have. One that another thread was killing just then is never released there: its kill
+ * returns EALREADY.
+ *
  * Memory: 8 bytes in the row of each CPU that counts, 128 bytes for the count.
  */
 #ifndef RSEQ_REFCOUNT_H

@@ -102,7 +102,8 @@ RSEQ_API size_t rseq_stack_steal(struct rseq_stack *stack, int cpu, void **items
 /*
  * Change the capacity of one CPU's part, up to the one at creation; 0 keeps the CPU from pushing.
  * Items beyond the new capacity stay until they are taken; until then each push fails. A push that
- * is under way may still go by the old capacity.
+ * is under way may still go by the old capacity. In a stack by mm_cid the number is such an id for
+ * registered threads, and the CPU's for those without rseq.
  *
  * Returns: 0; -1 with errno EINVAL for a stack that is NULL, a cpu that is not possible or a
  * capacity above the one at creation.
