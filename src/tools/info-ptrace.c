@@ -27,7 +27,7 @@
 #endif
 
 #define WAIT_NANOSECONDS	10000000L
-#define WAITS			100	/* for all threads together: 1 s */
+#define WAITS			500	/* for all threads together: 5 s */
 
 static sigset_t old_mask;
 static int waits_left;

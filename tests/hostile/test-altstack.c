@@ -124,5 +124,5 @@ int main(int argc, char **argv)
 	(void)argc;
 	/* The dynamic linker, at the first call of a function, needs stack of its own. */
 	setenv("LD_BIND_NOW", "1", 1);
-	return works_run_all_ways(argv, run, 60);
+	return works_run_all_ways(argv, run);
 }

@@ -271,5 +271,5 @@ int main(int argc, char **argv)
 		printf("skipped: a sanitizer makes calls of its own\n");
 		return SUPPORT_SKIP;
 	}
-	return works_run_all_ways(argv, run, 60);
+	return works_run_all_ways(argv, run);
 }

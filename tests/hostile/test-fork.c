@@ -59,7 +59,7 @@ static void be_child(void)
 {
 	struct works *own;
 
-	alarm(60);
+	alarm(WORKS_SECONDS);
 	check(rseq_thread_registered() == was_registered);
 	check(support_registered_length(rseq_get_abi()) == length);
 	works_settle(works, NR_THREADS);
@@ -150,5 +150,5 @@ int main(int argc, char **argv)
 		printf("skipped: a sanitizer's malloc() waits for ever in such a child\n");
 		return SUPPORT_SKIP;
 	}
-	return works_run_all_ways(argv, run, 240);
+	return works_run_all_ways(argv, run);
 }

@@ -545,5 +545,5 @@ int main(int argc, char **argv)
 		printf("skipped: an emulator does not trace\n");
 		return SUPPORT_SKIP;
 	}
-	return works_run_all_ways(argv, run, 240);
+	return works_run_all_ways(argv, run);
 }

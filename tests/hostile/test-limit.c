@@ -184,5 +184,5 @@ int main(int argc, char **argv)
 		printf("skipped: a sanitizer, or an emulator, has address space of its own\n");
 		return SUPPORT_SKIP;
 	}
-	return works_run_all_ways(argv, run, 120);
+	return works_run_all_ways(argv, run);
 }

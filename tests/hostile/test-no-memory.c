@@ -473,7 +473,7 @@ static void test_often(void)
 /* Uses each of the locks that structures share. */
 static void use_locks(void)
 {
-	alarm(20);
+	alarm(WORKS_SECONDS);
 	for (int i = 0; i < 64; i++) {
 		struct rseq_list *own = rseq_list_create();
 
@@ -550,5 +550,5 @@ int main(int argc, char **argv)
 		printf("skipped: a sanitizer has allocators of its own\n");
 		return SUPPORT_SKIP;
 	}
-	return works_run_all_ways(argv, run, 120);
+	return works_run_all_ways(argv, run);
 }

@@ -155,5 +155,5 @@ int main(int argc, char **argv)
 
 		return rseq_get_info(&info) || info.reason == RSEQ_REASON_VFORK_CHILD;
 	}
-	return works_run_all_ways(argv, run, 120);
+	return works_run_all_ways(argv, run);
 }

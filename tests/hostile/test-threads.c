@@ -174,5 +174,5 @@ static int run(char **argv)
 int main(int argc, char **argv)
 {
 	(void)argc;
-	return works_run_all_ways(argv, run, 120);
+	return works_run_all_ways(argv, run);
 }

@@ -559,7 +559,7 @@ static int run_program(char **argv, const char *name, const char *value)
 	return 1;
 }
 
-int works_run_all_ways(char **argv, int (*run)(char **argv), unsigned int seconds)
+int works_run_all_ways(char **argv, int (*run)(char **argv))
 {
 	static const char *const ways[][2] = {
 		{ "GLIBC_TUNABLES", "glibc.pthread.rseq=1" },
@@ -570,7 +570,7 @@ int works_run_all_ways(char **argv, int (*run)(char **argv), unsigned int second
 	int failed = 0, skipped = 0, status;
 
 	if (getenv("WORKS_WAY") || (emulator && *emulator)) {
-		alarm(seconds);
+		alarm(WORKS_SECONDS);
 		status = run(argv);
 		return works_complaints() ? 1 : status;
 	}

@@ -60,9 +60,12 @@ void works_in_thread(void *(*function)(void *), void *argument);
 
 /*
  * Runs a test in new programs: with libc's registration, without, and with the library switched
- * off; under an emulator, which has no rseq, in this one. Each has this many seconds. Returns 0,
- * 1 if one of them failed, or else SUPPORT_SKIP if one was skipped.
+ * off; under an emulator, which has no rseq, in this one. Returns 0, 1 if one of them failed, or
+ * else SUPPORT_SKIP if one was skipped.
  */
-int works_run_all_ways(char **argv, int (*run)(char **argv), unsigned int seconds);
+int works_run_all_ways(char **argv, int (*run)(char **argv));
+
+/* After which a process is taken to hang. Nothing takes as long, whatever else the machine does. */
+#define WORKS_SECONDS	900
 
 #endif /* WORKS_H */

@@ -17,7 +17,7 @@ start() { # what it shows
 	"${emulator[@]}" "$here/test-target" "$1" <"$work/$1.in" >"$work/$1.out" &
 	target=$!
 	exec 3>"$work/$1.in"
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 2000; i++)); do
 		grep -q ready "$work/$1.out" && return
 		sleep 0.05
 	done

@@ -17,7 +17,7 @@
 
 #include "child.h"
 
-#define SECONDS		5
+#define SECONDS		60
 #define SIZE		4096
 #define BAD_WORD	0x4141414141414141
 

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SECONDS_MAX	20
+#define SECONDS_MAX	120
 #define MAX_CHANGES	8
 #define MAX_ARGUMENTS	16
 
