@@ -6,6 +6,7 @@
 
 #include <rseq/stack.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,12 +111,115 @@ BENCH_BODY(tls_armed_pair)
 }
 BENCH_LOOPS(tls_armed_pair)
 
+/* One for all threads. No more than one item of each is there: it never is full. */
+static struct {
+	pthread_mutex_t mutex __attribute__((aligned(BENCH_LINE)));
+	struct array array;
+} locked = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static int empty_locked(struct bench_run *run)
+{
+	(void)run;
+	locked.array.count = 0;
+	return 0;
+}
+
+BENCH_BODY(mutex_pair)
+{
+	void *item = run;
+
+	BENCH_REPEAT(nr,
+		pthread_mutex_lock(&locked.mutex);
+		if (rseq_likely(locked.array.count < CAPACITY))
+			locked.array.items[locked.array.count++] = item;
+		pthread_mutex_unlock(&locked.mutex);
+		pthread_mutex_lock(&locked.mutex);
+		if (rseq_likely(locked.array.count))
+			item = locked.array.items[--locked.array.count];
+		pthread_mutex_unlock(&locked.mutex);
+	)
+}
+BENCH_LOOPS(mutex_pair)
+
+/*
+ * The same without a lock: a push takes a slot from a list of free ones, fills it, and adds it to
+ * the list of full ones; a pop goes the other way. That makes four compare-and-swaps a pair. Each
+ * head has the number of a slot and how often it was changed: a swap notices if it was replaced and
+ * came back.
+ */
+struct slots {
+	uint64_t full __attribute__((aligned(BENCH_LINE)));	/* atomic, as is all of it */
+	uint64_t free __attribute__((aligned(BENCH_LINE)));
+	uint32_t next[CAPACITY + 1];	/* 0 is the end */
+	void *items[CAPACITY + 1];
+};
+
+static struct slots slots;
+
+static int empty_slots(struct bench_run *run)
+{
+	(void)run;
+	slots.full = 0;
+	slots.free = 1;
+	for (uint32_t slot = 1; slot <= CAPACITY; slot++)
+		slots.next[slot] = slot < CAPACITY ? slot + 1 : 0;
+	return 0;
+}
+
+static inline __attribute__((always_inline)) void add_slot(uint64_t *head, uint32_t slot)
+{
+	uint64_t before = __atomic_load_n(head, __ATOMIC_RELAXED), after;
+
+	do {
+		__atomic_store_n(&slots.next[slot], (uint32_t)before, __ATOMIC_RELAXED);
+		after = ((before >> 32) + 1) << 32 | slot;
+	} while (!__atomic_compare_exchange_n(head, &before, after, true, __ATOMIC_RELEASE,
+					      __ATOMIC_RELAXED));
+}
+
+/* 0 if there is none. */
+static inline __attribute__((always_inline)) uint32_t take_slot(uint64_t *head)
+{
+	uint64_t before = __atomic_load_n(head, __ATOMIC_ACQUIRE), after;
+
+	do {
+		if (rseq_unlikely(!(uint32_t)before))
+			return 0;
+		after = ((before >> 32) + 1) << 32 |
+			__atomic_load_n(&slots.next[(uint32_t)before], __ATOMIC_RELAXED);
+	} while (!__atomic_compare_exchange_n(head, &before, after, true, __ATOMIC_ACQUIRE,
+					      __ATOMIC_ACQUIRE));
+	return (uint32_t)before;
+}
+
+BENCH_BODY(lock_free_pair)
+{
+	void *item = run;
+
+	BENCH_REPEAT(nr,
+		uint32_t slot = take_slot(&slots.free);
+
+		if (rseq_likely(slot)) {
+			slots.items[slot] = item;
+			add_slot(&slots.full, slot);
+		}
+		slot = take_slot(&slots.full);
+		if (rseq_likely(slot)) {
+			item = slots.items[slot];
+			add_slot(&slots.free, slot);
+		}
+	)
+}
+BENCH_LOOPS(lock_free_pair)
+
 static const struct bench_variant pairs[] = {
 	BENCH_VARIANT("rseq_stack_push, rseq_stack_pop", setup_stack, teardown_stack, rseq_pair),
 	BENCH_VARIANT("TLS array", NULL, NULL, tls_pair),
 	BENCH_VARIANT("TLS array, a variable of the program", NULL, NULL, tls_plain_pair),
 	BENCH_VARIANT("TLS array, and the two stores that begin sections", NULL, NULL,
 		      tls_armed_pair),
+	BENCH_VARIANT("array and mutex", empty_locked, NULL, mutex_pair),
+	BENCH_VARIANT("lock-free array, four atomics", empty_slots, NULL, lock_free_pair),
 	{ .name = "liburcu wfstack", .peer = "urcu_stack" },
 	{ .name = "Concurrency Kit stack", .peer = "ck_stack" },
 	{ 0 },
