@@ -7,6 +7,8 @@
 
 #include <rseq/refcount.h>
 
+#include <pthread.h>
+
 static void release(void *argument)
 {
 	(void)argument;
@@ -55,12 +57,32 @@ BENCH_BODY(atomic_pair)
 }
 BENCH_LOOPS(atomic_pair)
 
+static struct {
+	pthread_mutex_t mutex __attribute__((aligned(BENCH_LINE)));
+	intptr_t count;
+} locked = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+BENCH_BODY(mutex_pair)
+{
+	(void)run;
+	BENCH_REPEAT(nr,
+		pthread_mutex_lock(&locked.mutex);
+		locked.count++;
+		pthread_mutex_unlock(&locked.mutex);
+		pthread_mutex_lock(&locked.mutex);
+		locked.count--;
+		pthread_mutex_unlock(&locked.mutex);
+	)
+}
+BENCH_LOOPS(mutex_pair)
+
 static const struct bench_variant pairs[] = {
 	BENCH_VARIANT("rseq_refcount_get, rseq_refcount_put", setup_refcount, teardown_refcount,
 		      rseq_pair),
 	BENCH_VARIANT("two TLS increments", NULL, NULL, tls_pair),
 	{ .name = "liburcu-memb read_lock, read_unlock", .peer = "urcu_read" },
 	BENCH_VARIANT("atomic increment and decrement", NULL, NULL, atomic_pair),
+	BENCH_VARIANT("count and mutex", NULL, NULL, mutex_pair),
 	{ 0 },
 };
 
