@@ -2,6 +2,7 @@
 /*
  * bench-lock.c: a lock is taken and released, with nothing in between. This library's is one of
  * many, that of the CPU; of the others there is one for all threads, or one for each CPU as well.
+ * The floor is a flag that each thread has for itself.
  */
 #define _GNU_SOURCE		/* sched_getcpu() */
 
@@ -36,6 +37,18 @@ BENCH_BODY(rseq_pair)
 	)
 }
 BENCH_LOOPS(rseq_pair)
+
+/* What is left of a lock if nobody else can want it: it is taken and released, in memory. */
+static __thread int own_flag __attribute__((aligned(BENCH_LINE)));
+
+BENCH_BODY(tls_pair)
+{
+	int *flag = BENCH_OWN(own_flag);
+
+	(void)run;
+	BENCH_REPEAT(nr, *flag = 1; rseq_barrier(); *flag = 0; rseq_barrier();)
+}
+BENCH_LOOPS(tls_pair)
 
 struct padded_mutex {
 	pthread_mutex_t mutex __attribute__((aligned(BENCH_LINE)));
@@ -98,6 +111,7 @@ BENCH_LOOPS(spinlock_pair)
 static const struct bench_variant pairs[] = {
 	BENCH_VARIANT("rseq_lock_acquire, rseq_lock_release", setup_lock, teardown_lock, rseq_pair),
 	BENCH_VARIANT("mutex", NULL, NULL, mutex_pair),
+	BENCH_VARIANT("TLS flag, set and cleared", NULL, NULL, tls_pair),
 	BENCH_VARIANT("mutex of the CPU, by sched_getcpu", setup_mutexes, teardown_mutexes,
 		      mutexes_pair),
 	BENCH_VARIANT("spinlock", setup_spinlock, NULL, spinlock_pair),
