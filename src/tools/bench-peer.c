@@ -10,7 +10,7 @@
 
 struct peer {
 	void *module;
-	void (*loop)(uint64_t nr);
+	void (*loop)(uint64_t nr, size_t bytes);
 };
 
 int bench_peer_setup(struct bench_run *run)
@@ -44,5 +44,5 @@ void bench_peer_loop(struct bench_run *run, uint64_t nr)
 {
 	const struct peer *peer = run->state;
 
-	peer->loop(nr);
+	peer->loop(nr, run->bench->bytes);
 }

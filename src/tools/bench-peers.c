@@ -2,8 +2,9 @@
 /*
  * bench-peers.c: a shared object with loops over other libraries' structures, as far as these were
  * there when it was built. `rseqctl bench` loads it, so that it depends on none of them itself.
+ * Rings are in a file of their own.
  */
-#include "bench.h"
+#include "bench-peers.h"
 
 #include <stdlib.h>
 
@@ -19,11 +20,6 @@
 # include <ck_stack.h>
 #endif
 
-#define BENCH_PEER(name)							\
-	void rseqctl_bench_##name(uint64_t nr);					\
-	__attribute__((visibility("default")))					\
-	void rseqctl_bench_##name(uint64_t nr)
-
 /* Nodes are never freed: who has pushed one does not know who will pop it, nor when. */
 __attribute__((unused))
 static void *make_node(void)
@@ -38,6 +34,7 @@ static void *make_node(void)
 #ifdef HAVE_URCU
 BENCH_PEER(urcu_read)
 {
+	(void)bytes;
 	urcu_memb_register_thread();
 	BENCH_REPEAT(nr, urcu_memb_read_lock(); urcu_memb_read_unlock();)
 	urcu_memb_unregister_thread();
@@ -55,6 +52,7 @@ BENCH_PEER(urcu_stack)
 {
 	struct cds_wfs_node *node = make_node();
 
+	(void)bytes;
 	BENCH_REPEAT(nr,
 		cds_wfs_node_init(node);
 		cds_wfs_push(&wfstack, node);
@@ -69,6 +67,7 @@ static ck_spinlock_fas_t spinlock __attribute__((aligned(BENCH_LINE))) =
 
 BENCH_PEER(ck_spinlock)
 {
+	(void)bytes;
 	BENCH_REPEAT(nr, ck_spinlock_fas_lock(&spinlock); ck_spinlock_fas_unlock(&spinlock);)
 }
 
@@ -79,6 +78,7 @@ BENCH_PEER(ck_stack)
 {
 	struct ck_stack_entry *entry = make_node();
 
+	(void)bytes;
 	BENCH_REPEAT(nr, ck_stack_push_mpmc(&stack, entry); entry = ck_stack_pop_mpmc(&stack);)
 }
 #endif

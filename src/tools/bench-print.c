@@ -155,7 +155,7 @@ void bench_print_text(const struct bench_report *report, FILE *stream)
 		fprintf(stream, "%-42s %11s %11s %8s  %-11s %-7s %ju\n", row.area, row.own,
 			row.yardstick, row.ratio, row.target, row.verdict, (uintmax_t)row.aborts);
 	}
-	fprintf(stream, "\n%-42s %-36s %11s %8s\n", "yardsticks and others", "", "", "librseq");
+	fprintf(stream, "\n%-42s %-50s %11s %8s\n", "yardsticks and others", "", "", "librseq");
 	for (size_t i = 0; i < report->nr_results; i++) {
 		const struct bench_result *result = &report->results[i];
 
@@ -168,7 +168,7 @@ void bench_print_text(const struct bench_report *report, FILE *stream)
 				continue;
 			format_value(value, sizeof(value), figures, result->bench->unit);
 			format_ratio(ratio, sizeof(ratio), figures->ratio);
-			fprintf(stream, "%-42s %-36s %11s %8s\n", row.area,
+			fprintf(stream, "%-42s %-50s %11s %8s\n", row.area,
 				result->bench->variants[j].name, value, ratio);
 			row.area[0] = '\0';
 		}

@@ -12,6 +12,7 @@
 
 #include <rseq/ring.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,16 +84,23 @@ static double measure_drained(struct bench_run *run)
 }
 
 /* A record is its length and its data in one piece; behind the end there is room for it. */
-static __thread struct own_ring {
+struct own_ring {
 	char *data;
 	size_t head, tail;
-} own_ring __attribute__((aligned(BENCH_LINE)));
+};
+
+static __thread struct own_ring own_ring __attribute__((aligned(BENCH_LINE)));
+
+static char *make_data(void)
+{
+	return calloc(1, RING_BYTES + sizeof(size_t) + MAX_RECORD);
+}
 
 /* A single thread keeps it, so that its pages are there from the second round on. */
 static void make_own_ring(void)
 {
 	if (!own_ring.data)
-		own_ring.data = calloc(1, RING_BYTES + sizeof(size_t) + MAX_RECORD);
+		own_ring.data = make_data();
 	if (!own_ring.data)
 		abort();
 }
@@ -138,6 +146,16 @@ BENCH_BODY(tls_write)
 }
 BENCH_LOOPS(tls_write)
 
+static inline __attribute__((always_inline)) void make_room(struct own_ring *own, size_t bytes)
+{
+	while (own->head + space_of(bytes) - own->tail > RING_BYTES) {
+		size_t oldest;
+
+		memcpy(&oldest, place_of(own, own->tail), sizeof(oldest));
+		own->tail += space_of(oldest);
+	}
+}
+
 /* The same, but that it knows where its oldest record begins. */
 BENCH_BODY(tls_readable)
 {
@@ -151,12 +169,7 @@ BENCH_BODY(tls_readable)
 	own = BENCH_OWN(own_ring);
 	BENCH_HIDE(bytes);
 	BENCH_REPEAT(nr,
-		while (own->head + space_of(bytes) - own->tail > RING_BYTES) {
-			size_t oldest;
-
-			memcpy(&oldest, place_of(own, own->tail), sizeof(oldest));
-			own->tail += space_of(oldest);
-		}
+		make_room(own, bytes);
 		append(own, record, bytes);
 	)
 	if (run->nr_threads)
@@ -170,19 +183,61 @@ static void teardown_tls(struct bench_run *run)
 	free_own_ring();
 }
 
+/* One ring for all threads, which can be read as well. */
+static struct {
+	pthread_mutex_t mutex __attribute__((aligned(BENCH_LINE)));
+	struct own_ring ring;
+} locked = { .mutex = PTHREAD_MUTEX_INITIALIZER };
+
+static int setup_locked(struct bench_run *run)
+{
+	(void)run;
+	locked.ring = (struct own_ring){ .data = make_data() };
+	return locked.ring.data ? 0 : -1;
+}
+
+static void teardown_locked(struct bench_run *run)
+{
+	(void)run;
+	free(locked.ring.data);
+}
+
+BENCH_BODY(mutex_write)
+{
+	size_t bytes = run->bench->bytes;
+	char record[MAX_RECORD];
+
+	memset(record, 1, sizeof(record));
+	BENCH_HIDE(bytes);
+	BENCH_REPEAT(nr,
+		pthread_mutex_lock(&locked.mutex);
+		make_room(&locked.ring, bytes);
+		append(&locked.ring, record, bytes);
+		pthread_mutex_unlock(&locked.mutex);
+	)
+}
+BENCH_LOOPS(mutex_write)
+
 #define OVERWRITING								\
 	BENCH_VARIANT("rseq_ring_write", setup_ring, teardown_ring, rseq_write),	\
 	BENCH_VARIANT("TLS ring", NULL, teardown_tls, tls_readable),		\
-	BENCH_VARIANT("TLS ring that nobody can read", NULL, teardown_tls, tls_write)
+	BENCH_VARIANT("TLS ring that nobody can read", NULL, teardown_tls, tls_write),	\
+	BENCH_VARIANT("one ring and mutex", setup_locked, teardown_locked, mutex_write),	\
+	{ .name = "liburcu wfcqueue, oldest node reused", .peer = "urcu_ring" }
 
 static const struct bench_variant writes[] = {
 	OVERWRITING,
+	{ .name = "Concurrency Kit ring, fixed size, oldest dequeued", .peer = "ck_ring" },
 	{ .name = "rseq_ring_write, read in between", .setup = setup_drained,
 	  .teardown = teardown_ring, .measure = measure_drained },
 	{ 0 },
 };
 
-/* Many threads: nobody would know when there is no more room. */
+/*
+ * Many threads: nobody would know when there is no more room. Writers of Concurrency Kit's ring
+ * wait for one that was preempted until it runs again: with more threads than CPUs that takes
+ * minutes.
+ */
 static const struct bench_variant threads_write[] = {
 	OVERWRITING,
 	{ 0 },

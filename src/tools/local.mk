@@ -48,7 +48,9 @@ src_tools_rseqctl_LDADD = src/librseq.la
 # the library, which rseqctl has loaded, so that it can be installed anywhere without a new link.
 bench_sources = \
 	src/tools/bench-call.c \
+	src/tools/bench-peers-ring.c \
 	src/tools/bench-peers.c \
+	src/tools/bench-peers.h \
 	src/tools/bench-plain.c
 EXTRA_DIST += $(bench_sources)
 if ENABLE_SHARED
@@ -64,7 +66,7 @@ src_tools_rseqctl_bench_call_la_CPPFLAGS = $(RSEQ_CPPFLAGS)
 src_tools_rseqctl_bench_call_la_CFLAGS = $(bench_module_cflags)
 src_tools_rseqctl_bench_call_la_LDFLAGS = $(bench_module_ldflags)
 src_tools_rseqctl_bench_call_la_LIBADD =
-src_tools_rseqctl_bench_peers_la_SOURCES = src/tools/bench-peers.c
+src_tools_rseqctl_bench_peers_la_SOURCES = src/tools/bench-peers-ring.c src/tools/bench-peers.c
 src_tools_rseqctl_bench_peers_la_CPPFLAGS = $(RSEQ_CPPFLAGS)
 # A program would be linked with liburcu, and reach its thread-local data without a call.
 src_tools_rseqctl_bench_peers_la_CFLAGS = $(bench_module_cflags) -ftls-model=initial-exec
