@@ -286,9 +286,13 @@ static const struct bench_variant memory[] = {
 
 const struct bench bench_cache[] = {
 	{ .name = "cache-pair", .area = "cache alloc+free pair, 1 KiB", .unit = "ns",
-	  .bytes = 1024, .variants = pairs },
+	  .bytes = 1024, .max_ratio = 1, .against_all = true, .variants = pairs },
+	{ .name = "cache-pair-8-threads", .area = "cache alloc+free pair of 1 KiB, 8 threads",
+	  .unit = "ns", .bytes = 1024, .max_ratio = 1, .against_all = true, .threads = 8,
+	  .variants = pairs },
 	{ .name = "cache-pair-threads", .area = "cache alloc+free pair of 1 KiB, 64 threads",
-	  .unit = "ns", .bytes = 1024, .threads = 64, .scales = true, .variants = pairs },
+	  .unit = "ns", .bytes = 1024, .max_ratio = 1, .against_all = true, .threads = 64,
+	  .scales = true, .variants = pairs },
 	{ .name = "cache-memory", .area = "memory of 1000 threads with 64 x 1 KiB", .unit = "KiB",
 	  .bytes = 1024, .max_value = 2048, .once = true, .variants = memory },
 	{ 0 },

@@ -59,6 +59,7 @@ static void print_result(struct json *json, const struct bench_result *result)
 	json_number(json, "aborts", (int64_t)result->aborts);
 	json_number(json, "preemptions", result->preemptions);
 	print_target(json, "max_ratio", bench->max_ratio);
+	json_bool(json, "against_all", bench->against_all);
 	print_target(json, "max_value", bench->max_value);
 	json_string(json, "verdict", strcmp(verdict, "-") ? verdict : NULL);
 	/* The first is this library's, the second the yardstick. */
@@ -101,6 +102,7 @@ void bench_list_json(const struct bench *const *chosen, size_t nr, FILE *stream)
 		json_string(&json, "area", chosen[i]->area);
 		json_string(&json, "unit", chosen[i]->unit);
 		print_target(&json, "max_ratio", chosen[i]->max_ratio);
+		json_bool(&json, "against_all", chosen[i]->against_all);
 		print_target(&json, "max_value", chosen[i]->max_value);
 		json_bool(&json, "scales", chosen[i]->scales);
 		json_open_array(&json, "variants");

@@ -15,27 +15,48 @@ struct row {
 
 int bench_format_target(const struct bench *bench, char *text, size_t size)
 {
+	const char *of = bench->against_all ? " of all" : "";
+
 	if (bench->max_ratio > 0 && bench->max_value > 0)
-		return snprintf(text, size, "<= %.2fx and %g %s", bench->max_ratio,
+		return snprintf(text, size, "<= %.2fx%s and %g %s", bench->max_ratio, of,
 				bench->max_value, bench->unit);
 	if (bench->max_ratio > 0)
-		return snprintf(text, size, "<= %.2fx", bench->max_ratio);
+		return snprintf(text, size, "<= %.2fx%s", bench->max_ratio, of);
 	if (bench->max_value > 0)
 		return snprintf(text, size, "<= %g %s", bench->max_value, bench->unit);
 	return snprintf(text, size, "-");
+}
+
+/*
+ * The ratio that a target is for: the yardstick's, or the largest, that of the fastest variant.
+ * Negative if there is none.
+ */
+static double ratio_that_counts(const struct bench_result *result)
+{
+	unsigned int nr = result->bench->against_all ? result->nr_variants : 2;
+	double largest = -1;
+
+	for (unsigned int i = 1; i < nr; i++) {
+		const struct bench_figures *figures = &result->figures[i];
+
+		if (!figures->missing && figures->ratio > largest)
+			largest = figures->ratio;
+	}
+	return largest;
 }
 
 /* The value of the fastest round counts, and the median of the ratios, as they are printed. */
 const char *bench_verdict(const struct bench_result *result)
 {
 	const struct bench *bench = result->bench;
-	const struct bench_figures *own = &result->figures[0], *yardstick = &result->figures[1];
+	const struct bench_figures *own = &result->figures[0];
+	double ratio = ratio_that_counts(result);
 
 	if (own->missing || (bench->max_ratio <= 0 && bench->max_value <= 0))
 		return "-";
-	if (bench->max_ratio > 0 && yardstick->missing)
+	if (bench->max_ratio > 0 && ratio < 0)
 		return "-";
-	if (bench->max_ratio > 0 && yardstick->ratio >= bench->max_ratio + 0.005)
+	if (bench->max_ratio > 0 && ratio >= bench->max_ratio + 0.005)
 		return "missed";
 	if (bench->max_value > 0 && own->min >= bench->max_value + 0.005)
 		return "missed";
@@ -148,11 +169,11 @@ void bench_print_text(const struct bench_report *report, FILE *stream)
 	struct row row;
 
 	print_conditions(report, "", stream);
-	fprintf(stream, "\n%-42s %11s %11s %8s  %-11s %-7s %s\n", "fastest round, median ratio",
+	fprintf(stream, "\n%-42s %11s %11s %8s  %-15s %-7s %s\n", "fastest round, median ratio",
 		"librseq", "yardstick", "ratio", "target", "verdict", "aborts");
 	for (size_t i = 0; i < report->nr_results; i++) {
 		format_row(&report->results[i], &row);
-		fprintf(stream, "%-42s %11s %11s %8s  %-11s %-7s %ju\n", row.area, row.own,
+		fprintf(stream, "%-42s %11s %11s %8s  %-15s %-7s %ju\n", row.area, row.own,
 			row.yardstick, row.ratio, row.target, row.verdict, (uintmax_t)row.aborts);
 	}
 	fprintf(stream, "\n%-42s %-50s %11s %8s\n", "yardsticks and others", "", "", "librseq");
@@ -225,12 +246,12 @@ void bench_print_list(const struct bench *const *chosen, size_t nr, FILE *stream
 {
 	char target[48];
 
-	fprintf(stream, "%-22s %-44s %-12s %s\n", "name", "area", "target", "compared with");
+	fprintf(stream, "%-22s %-44s %-15s %s\n", "name", "area", "target", "compared with");
 	for (size_t i = 0; i < nr; i++) {
 		const struct bench_variant *variants = chosen[i]->variants;
 
 		bench_format_target(chosen[i], target, sizeof(target));
-		fprintf(stream, "%-22s %-44s %-12s", chosen[i]->name, chosen[i]->area, target);
+		fprintf(stream, "%-22s %-44s %-15s", chosen[i]->name, chosen[i]->area, target);
 		for (unsigned int j = 1; variants[j].name; j++)
 			fprintf(stream, "%s%s", j == 1 ? " " : "; ", variants[j].name);
 		fputc('\n', stream);

@@ -60,6 +60,7 @@ struct bench {
 	const char *unit;		/* of all values: ns, us or KiB */
 	/* What is aimed at, by the median ratio, by the value or by both; 0 for neither. */
 	double max_ratio, max_value;
+	bool against_all;		/* the ratio to each variant counts, not the yardstick's */
 	unsigned int threads;		/* 0: one, bound to a CPU */
 	unsigned int cpus;		/* that there seem to be; 0: as many as there are */
 	unsigned int cpus_of_pool;	/* that a pool has rows for; 0: as many as there are */

@@ -40,6 +40,39 @@ check_list() {
 	bench --list "${names[@]}" | grep -nE '	|[[:blank:]]$' && complain "list: badly laid out"
 }
 
+# A verdict follows from the figures beside it: the ratio to the yardstick, or to all that are there.
+check_verdicts() {
+	awk -F '[.=]' '
+		/^results\.[0-9]+\./ { last = $0; sub(/^[^=]*=/, "", last) }
+		/^results\.[0-9]+\.(max_ratio|max_value|against_all|verdict|name)=/ {
+			result[$2, $3] = last
+		}
+		/^results\.[0-9]+\.variants\.[0-9]+\.(ratio|min)=/ { result[$2, $4, $5] = last + 0 }
+		/^results\.[0-9]+\.variants\.0\.min=/ { there[$2] = 1 }
+		END {
+			for (i in there) {
+				nr = result[i, "against_all"] == "true" ? 8 : 2
+				judged = met = 0
+				if (result[i, "max_ratio"] != "null") {
+					met = 1
+					for (j = 1; j < nr; j++) {
+						if (!((i, j, "ratio") in result))
+							continue
+						judged = 1
+						if (result[i, j, "ratio"] >= result[i, "max_ratio"] + 0.005)
+							met = 0
+					}
+				} else if (result[i, "max_value"] != "null") {
+					judged = 1
+					met = result[i, 0, "min"] < result[i, "max_value"] + 0.005
+				}
+				verdict = !judged ? "null" : met ? "met" : "missed"
+				if (verdict != result[i, "verdict"])
+					print result[i, "name"] ": " result[i, "verdict"] ", not " verdict
+			}
+		}' <<<"$values" | grep . && complain "JSON: verdicts"
+}
+
 # A benchmark that could not run says why, and so does a variant.
 check_json() {
 	local listed nr
@@ -47,7 +80,8 @@ check_json() {
 	read_json all brief --json "${names[@]}"
 	[ "$(values_of name)" = "$listed" ] || complain "JSON: not what is listed: $values"
 	nr=$(wc -l <<<"$listed")
-	for key in area unit threads rounds aborts preemptions max_ratio max_value verdict; do
+	for key in area unit threads rounds aborts preemptions max_ratio against_all max_value \
+		verdict; do
 		[ "$(values_of $key | wc -l)" = "$nr" ] || complain "JSON: not $nr times $key"
 	done
 	values_of rounds | grep -vx 1 && complain "JSON: other numbers of rounds"
@@ -56,6 +90,9 @@ check_json() {
 		grep -vxE '[0-9.]+(e[-+]?[0-9]+)?' && complain "JSON: other values"
 	[ "$(values_of 'variants\.[01]\.missing' | wc -l)" = $((2 * nr)) ] ||
 		complain "JSON: not two variants each"
+	[ "$(values_of against_all | grep -c true)" -ge "$((${#names[@]} ? 0 : 3))" ] ||
+		complain "JSON: no targets against all"
+	check_verdicts
 	expect JSON "version=${RSEQ_VERSION:?}" "curves=[]"
 	grep -q "^machine\.kernel=$(uname -sr) " <<<"$values" || complain "JSON: another kernel"
 	grep -q '^machine\.rseq=registered' <<<"$values" || return
