@@ -40,6 +40,16 @@ BENCH_PEER(urcu_read)
 	urcu_memb_unregister_thread();
 }
 
+/* Without a registered thread there would be nobody to wait for. */
+BENCH_PEER(urcu_synchronize)
+{
+	(void)bytes;
+	urcu_memb_register_thread();
+	for (; nr; nr--)
+		urcu_memb_synchronize_rcu();
+	urcu_memb_unregister_thread();
+}
+
 static struct cds_wfs_stack wfstack;
 
 __attribute__((constructor))

@@ -115,6 +115,17 @@ struct measurement {
 	double values[BENCH_MAX_VARIANTS][BENCH_MAX_ROUNDS];
 };
 
+static int set_up(struct bench_run *run)
+{
+	if (run->variant->setup && run->variant->setup(run))
+		return -1;
+	if (!run->variant->peer || !bench_peer_setup(run))
+		return 0;
+	if (run->variant->teardown)
+		run->variant->teardown(run);
+	return -1;
+}
+
 static void prepare(struct measurement *measurement, const struct bench *bench,
 		unsigned int nr_threads, double sample, unsigned int nr_variants)
 {
@@ -124,8 +135,7 @@ static void prepare(struct measurement *measurement, const struct bench *bench,
 		run->bench = bench;
 		run->variant = &bench->variants[i];
 		run->nr_threads = nr_threads;
-		if ((run->variant->setup && run->variant->setup(run)) ||
-		    (run->variant->peer && bench_peer_setup(run))) {
+		if (set_up(run)) {
 			if (!run->missing)
 				run->missing = "cannot be set up";
 			continue;
@@ -198,7 +208,8 @@ void bench_measure(const struct bench *bench, unsigned int nr_threads,
 		const struct bench_effort *effort, struct bench_result *result)
 {
 	struct measurement *measurement = calloc(1, sizeof(*measurement));
-	bool bound = nr_threads <= 1 && !bench->once;	/* memory depends on the CPUs in use */
+	/* Memory depends on the CPUs in use. */
+	bool bound = nr_threads <= 1 && !bench->once && !bench->unbound;
 	int64_t preemptions;
 	cpu_set_t allowed;
 

@@ -39,9 +39,12 @@ struct bench_variant {
 	int (*setup)(struct bench_run *run);
 	void (*teardown)(struct bench_run *run);
 	bench_loop *loops[BENCH_ALIGNMENTS];
-	/* In place of loops: one in rseqctl-bench-peers.so, which has no need of a setup. */
+	/* In place of loops: one in rseqctl-bench-peers.so. state is not for setup and teardown. */
 	const char *peer;
-	/* In place of loops: measures once. A value in the benchmark's unit, or a negative one. */
+	/*
+	 * In place of loops, or to run the peer's: measures once. A value in the benchmark's unit,
+	 * or a negative one.
+	 */
 	double (*measure)(struct bench_run *run);
 };
 
@@ -66,6 +69,7 @@ struct bench {
 	unsigned int cpus_of_pool;	/* that a pool has rows for; 0: as many as there are */
 	unsigned int bytes;		/* of what is copied or allocated, where that matters */
 	bool scales;			/* threads may be any number */
+	bool unbound;			/* a single thread is not bound to a CPU */
 	bool once;			/* the value is the same in each round */
 	const struct bench_variant *variants;	/* up to one without a name */
 };
@@ -73,7 +77,7 @@ struct bench {
 /* The benchmarks of each file, up to one without a name. */
 extern const struct bench bench_cache[], bench_counter[], bench_list[], bench_lock[];
 extern const struct bench bench_mempool[], bench_ops[], bench_refcount[], bench_ring[];
-extern const struct bench bench_stack[], bench_start[];
+extern const struct bench bench_stack[], bench_start[], bench_fence[];
 extern const struct bench *const bench_areas[];	/* all of these, up to NULL */
 
 /* How long to measure. */

@@ -8,6 +8,7 @@ src_tools_rseqctl_SOURCES = \
 	src/tools/bench-cache.c \
 	src/tools/bench-child.c \
 	src/tools/bench-counter.c \
+	src/tools/bench-fence.c \
 	src/tools/bench-json.c \
 	src/tools/bench-list.c \
 	src/tools/bench-lock.c \
