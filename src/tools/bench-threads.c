@@ -75,7 +75,7 @@ double bench_run_threads(struct bench_run *run, bench_loop *loop, uint64_t nr, d
 	struct crew crew = { .run = run, .loop = loop, .gate = PTHREAD_RWLOCK_INITIALIZER };
 	struct worker *workers = calloc(run->nr_threads, sizeof(*workers));
 	unsigned int nr_threads = run->nr_threads, nr_cpus = bench_nr_cpus(), started;
-	double used = 0;
+	double used = 0, start;
 
 	if (!workers) {
 		run->missing = "no memory";
@@ -85,11 +85,14 @@ double bench_run_threads(struct bench_run *run, bench_loop *loop, uint64_t nr, d
 	pthread_rwlock_wrlock(&crew.gate);
 	started = start_workers(&crew, workers);
 	crew.cancelled = started < nr_threads;
+	start = bench_process_time();
 	pthread_rwlock_unlock(&crew.gate);
 	for (unsigned int i = 0; i < started; i++) {
 		pthread_join(workers[i].thread, NULL);
 		used += workers[i].used;
 	}
+	if (run->bench->whole)
+		used = bench_process_time() - start;
 	free(workers);
 	if (crew.cancelled) {
 		run->missing = "so many threads cannot be made";

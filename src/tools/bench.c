@@ -16,7 +16,7 @@
 
 const struct bench *const bench_areas[] = {
 	bench_counter, bench_list, bench_stack, bench_ring, bench_refcount, bench_lock,
-	bench_fence, bench_cache, bench_mempool, bench_ops, bench_start, NULL,
+	bench_fence, bench_cache, bench_urcu, bench_mempool, bench_ops, bench_start, NULL,
 };
 
 static const struct bench_effort full_effort = { 32, 12, 2e6, 40e6 };

@@ -70,6 +70,7 @@ struct bench {
 	unsigned int bytes;		/* of what is copied or allocated, where that matters */
 	bool scales;			/* threads may be any number */
 	bool unbound;			/* a single thread is not bound to a CPU */
+	bool whole;			/* the whole process's CPU time counts, not the loops' */
 	bool once;			/* the value is the same in each round */
 	const struct bench_variant *variants;	/* up to one without a name */
 };
@@ -77,7 +78,7 @@ struct bench {
 /* The benchmarks of each file, up to one without a name. */
 extern const struct bench bench_cache[], bench_counter[], bench_list[], bench_lock[];
 extern const struct bench bench_mempool[], bench_ops[], bench_refcount[], bench_ring[];
-extern const struct bench bench_stack[], bench_start[], bench_fence[];
+extern const struct bench bench_stack[], bench_start[], bench_fence[], bench_urcu[];
 extern const struct bench *const bench_areas[];	/* all of these, up to NULL */
 
 /* How long to measure. */
@@ -120,6 +121,7 @@ void bench_measure(const struct bench *bench, unsigned int nr_threads,
 		const struct bench_effort *effort, struct bench_result *result);
 double bench_now(void);		/* ns of the monotonic clock */
 double bench_cpu_time(void);	/* ns that the thread has used */
+double bench_process_time(void);	/* and all threads */
 double bench_median(double *values, size_t nr);
 int bench_bind(void);		/* the thread to the CPU that it runs on: 0 or -1 */
 

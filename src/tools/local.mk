@@ -26,6 +26,7 @@ src_tools_rseqctl_SOURCES = \
 	src/tools/bench-stack.c \
 	src/tools/bench-start.c \
 	src/tools/bench-threads.c \
+	src/tools/bench-urcu.c \
 	src/tools/bench.c \
 	src/tools/bench.h \
 	src/tools/info-maps.c \
@@ -50,6 +51,7 @@ src_tools_rseqctl_LDADD = src/librseq.la
 bench_sources = \
 	src/tools/bench-call.c \
 	src/tools/bench-peers-ring.c \
+	src/tools/bench-peers-urcu.c \
 	src/tools/bench-peers.c \
 	src/tools/bench-peers.h \
 	src/tools/bench-plain.c
@@ -67,7 +69,10 @@ src_tools_rseqctl_bench_call_la_CPPFLAGS = $(RSEQ_CPPFLAGS)
 src_tools_rseqctl_bench_call_la_CFLAGS = $(bench_module_cflags)
 src_tools_rseqctl_bench_call_la_LDFLAGS = $(bench_module_ldflags)
 src_tools_rseqctl_bench_call_la_LIBADD =
-src_tools_rseqctl_bench_peers_la_SOURCES = src/tools/bench-peers-ring.c src/tools/bench-peers.c
+src_tools_rseqctl_bench_peers_la_SOURCES = \
+	src/tools/bench-peers-ring.c \
+	src/tools/bench-peers-urcu.c \
+	src/tools/bench-peers.c
 src_tools_rseqctl_bench_peers_la_CPPFLAGS = $(RSEQ_CPPFLAGS)
 # A program would be linked with liburcu, and reach its thread-local data without a call.
 src_tools_rseqctl_bench_peers_la_CFLAGS = $(bench_module_cflags) -ftls-model=initial-exec

@@ -97,7 +97,7 @@ check_json() {
 	grep -q "^machine\.kernel=$(uname -sr) " <<<"$values" || complain "JSON: another kernel"
 	grep -q '^machine\.rseq=registered' <<<"$values" || return
 	values_of 'variants\.0\.missing' | grep -vxE \
-		'null|.* is not there|no shared object.*|no other CPU to fence' &&
+		'null|.* (is not there|without it)|no shared object.*|no other CPU to fence' &&
 		complain "JSON: this library is missing: $values"
 }
 
