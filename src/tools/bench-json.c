@@ -30,15 +30,22 @@ static void print_target(struct json *json, const char *key, double target)
 		json_null(json, key);
 }
 
-static void print_variant(struct json *json, const char *name, const struct bench_figures *figures)
+static void print_variant(struct json *json, const struct bench_result *result, unsigned int i)
 {
+	const struct bench_figures *figures = &result->figures[i];
+
 	json_open_object(json, NULL);
-	json_string(json, "name", name);
+	json_string(json, "name", result->bench->variants[i].name);
 	json_string(json, "missing", figures->missing);
 	if (!figures->missing) {
 		json_real(json, "min", figures->min);
 		json_real(json, "median", figures->median);
 		json_real(json, "ratio", figures->ratio);
+	}
+	if (i && result->bench->adds && !figures->missing && !result->figures[0].missing) {
+		json_real(json, "added", figures->added.median);
+		json_real(json, "added_low", figures->added.low);
+		json_real(json, "added_high", figures->added.high);
 	}
 	json_close_object(json);
 }
@@ -65,7 +72,7 @@ static void print_result(struct json *json, const struct bench_result *result)
 	/* The first is this library's, the second the yardstick. */
 	json_open_array(json, "variants");
 	for (unsigned int i = 0; i < result->nr_variants; i++)
-		print_variant(json, bench->variants[i].name, &result->figures[i]);
+		print_variant(json, result, i);
 	json_close_array(json);
 	json_close_object(json);
 }

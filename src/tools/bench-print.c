@@ -164,6 +164,44 @@ static void print_missing(const struct bench_report *report, const char *prefix,
 	}
 }
 
+/* For differences that the ratio of all that a program takes would hide. */
+static bool tells_added(const struct bench_result *result, unsigned int i)
+{
+	return result->bench->adds && !result->figures[0].missing && !result->figures[i].missing;
+}
+
+static void print_added(const struct bench_report *report, bool markdown, FILE *stream)
+{
+	bool begun = false;
+
+	for (size_t i = 0; i < report->nr_results; i++) {
+		const struct bench_result *result = &report->results[i];
+
+		for (unsigned int j = 1; j < result->nr_variants; j++) {
+			const struct bench_figures *figures = &result->figures[j];
+			char added[32], spread[64];
+
+			if (!tells_added(result, j))
+				continue;
+			if (!begun && markdown)
+				fputs("\n| area | compared with | librseq adds, median "
+				      "| half of the rounds |\n|---|---|--:|--:|\n", stream);
+			if (!begun && !markdown)
+				fprintf(stream, "\n%-42s %-50s %11s %20s\n",
+					"difference, median of all rounds", "", "librseq",
+					"half of the rounds");
+			begun = true;
+			snprintf(added, sizeof(added), "%+.1f %s", figures->added.median,
+				 result->bench->unit);
+			snprintf(spread, sizeof(spread), "%+.1f to %+.1f", figures->added.low,
+				 figures->added.high);
+			fprintf(stream, markdown ? "| %s | %s | %s | %s |\n" :
+				"%-42s %-50s %11s %20s\n", result->bench->area,
+				result->bench->variants[j].name, added, spread);
+		}
+	}
+}
+
 void bench_print_text(const struct bench_report *report, FILE *stream)
 {
 	struct row row;
@@ -194,6 +232,7 @@ void bench_print_text(const struct bench_report *report, FILE *stream)
 			row.area[0] = '\0';
 		}
 	}
+	print_added(report, false, stream);
 	print_missing(report, "", stream);
 }
 
@@ -238,6 +277,7 @@ void bench_print_markdown(const struct bench_report *report, FILE *stream)
 			row.verdict, (uintmax_t)row.aborts);
 	}
 	print_markdown_others(report, stream);
+	print_added(report, true, stream);
 	fputc('\n', stream);
 	print_missing(report, "- ", stream);
 }

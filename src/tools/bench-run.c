@@ -186,24 +186,38 @@ static void run_round(struct measurement *measurement, unsigned int round,
 	}
 }
 
+/* Both in the order of the rounds. */
+static void compare(const double *own, const double *values, unsigned int rounds,
+		struct bench_figures *figures)
+{
+	double ratios[BENCH_MAX_ROUNDS], added[BENCH_MAX_ROUNDS];
+
+	for (unsigned int round = 0; round < rounds; round++) {
+		ratios[round] = values[round] > 0 ? own[round] / values[round] : 0;
+		added[round] = own[round] - values[round];
+	}
+	figures->ratio = bench_median(ratios, rounds);
+	figures->added.median = bench_median(added, rounds);
+	figures->added.low = added[(rounds - 1) / 4];
+	figures->added.high = added[(rounds - 1) - (rounds - 1) / 4];
+}
+
 static void evaluate(struct measurement *measurement, struct bench_result *result)
 {
-	double own[BENCH_MAX_ROUNDS];	/* in the order of the rounds */
+	double own[BENCH_MAX_ROUNDS];
 
 	memcpy(own, measurement->values[0], sizeof(own));
 	for (unsigned int i = 0; i < result->nr_variants; i++) {
 		struct bench_figures *figures = &result->figures[i];
-		double *values = measurement->values[i], ratios[BENCH_MAX_ROUNDS];
+		double *values = measurement->values[i];
 
 		figures->missing = measurement->runs[i].missing;
 		if (figures->missing)
 			continue;
-		for (unsigned int round = 0; round < result->rounds; round++)
-			ratios[round] = values[round] > 0 ? own[round] / values[round] : 0;
+		if (!measurement->runs[0].missing)
+			compare(own, values, result->rounds, figures);
 		figures->median = bench_median(values, result->rounds);
 		figures->min = values[0];
-		if (!measurement->runs[0].missing)
-			figures->ratio = bench_median(ratios, result->rounds);
 	}
 }
 

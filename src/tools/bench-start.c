@@ -113,6 +113,6 @@ static const struct bench_variant starts[] = {
 
 const struct bench bench_start[] = {
 	{ .name = "start", .area = "start-up of a program", .unit = "us", .max_ratio = 1.02,
-	  .variants = starts },
+	  .adds = true, .variants = starts },
 	{ 0 },
 };

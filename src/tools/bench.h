@@ -71,6 +71,7 @@ struct bench {
 	bool scales;			/* threads may be any number */
 	bool unbound;			/* a single thread is not bound to a CPU */
 	bool whole;			/* the whole process's CPU time counts, not the loops' */
+	bool adds;			/* what it takes more than others is told as well */
 	bool once;			/* the value is the same in each round */
 	const struct bench_variant *variants;	/* up to one without a name */
 };
@@ -91,6 +92,9 @@ struct bench_figures {
 	const char *missing;	/* why there are none, or NULL */
 	double min, median;	/* of all rounds, in the benchmark's unit */
 	double ratio;		/* median over the rounds of this library's value to this one's */
+	struct {		/* the difference of the two: of all rounds, half are in between */
+		double median, low, high;
+	} added;
 };
 
 struct bench_result {

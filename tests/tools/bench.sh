@@ -101,6 +101,23 @@ check_json() {
 		complain "JSON: this library is missing: $values"
 }
 
+# A whole program's start hides in its ratio what the library adds: that is told in each form.
+check_added() {
+	[ -z "${emulator[*]}" ] || return
+	read_json start brief --json start counter-add
+	grep '^results\.0\.variants\.[0-9]*\.missing=' <<<"$values" | grep -qv '=null$' && return
+	for key in added added_low added_high; do
+		grep -qE "^results\.0\.variants\.1\.$key=-?[0-9.]+(e[-+]?[0-9]+)?$" <<<"$values" ||
+			complain "added: no $key in $values"
+	done
+	[ "$(grep -c '\.added=' <<<"$values")" = 2 ] || complain "added: $values"
+	brief start | grep -qE \
+		'^start-up of a program  *with a plain \.so  *[-+][0-9.]+ us  *[-+][0-9.]+ to [-+]' ||
+		complain "text: nothing added"
+	brief --markdown start | grep -qE '^\| start-up of a program \| .* us \| .* to .* \|$' ||
+		complain "Markdown: nothing added"
+}
+
 check_text() {
 	local text area
 	text=$(brief "${few[@]}" 2>&1) || complain "text: exit status $?"
@@ -192,6 +209,7 @@ full_disk() {
 
 check_list
 check_json
+check_added
 check_text
 check_markdown
 check_choice
