@@ -61,16 +61,15 @@ struct allocator {
 	void (*free)(void *memory);
 };
 
-static int load_allocator(struct bench_run *run, const char *library, const char *prefix)
+static int load_allocator(struct bench_run *run, const char *library, const char *prefix,
+		char *reason, size_t size)
 {
 	struct allocator *allocator = calloc(1, sizeof(*allocator));
 	void *module = dlopen(library, RTLD_NOW | RTLD_LOCAL);
-	static char reason[256];
 	char symbol[32];
 
 	run->state = allocator;
-	snprintf(reason, sizeof(reason), "%s",
-		 module ? "the library has other functions" : dlerror());
+	snprintf(reason, size, "%s", module ? "the library has other functions" : dlerror());
 	run->missing = reason;
 	if (!allocator)
 		return -1;
@@ -88,14 +87,19 @@ static int load_allocator(struct bench_run *run, const char *library, const char
 	return -1;
 }
 
+/* Each has a reason of its own: both may be missing. */
 static int setup_jemalloc(struct bench_run *run)
 {
-	return load_allocator(run, "libjemalloc.so.2", "");
+	static char reason[256];
+
+	return load_allocator(run, "libjemalloc.so.2", "", reason, sizeof(reason));
 }
 
 static int setup_tcmalloc(struct bench_run *run)
 {
-	return load_allocator(run, "libtcmalloc_minimal.so.4", "tc_");
+	static char reason[256];
+
+	return load_allocator(run, "libtcmalloc_minimal.so.4", "tc_", reason, sizeof(reason));
 }
 
 /* The library stays: its threads' memory is its own. */

@@ -93,6 +93,8 @@ check_json() {
 	[ "$(values_of against_all | grep -c true)" -ge "$((${#names[@]} ? 0 : 3))" ] ||
 		complain "JSON: no targets against all"
 	check_verdicts
+	values_of 'variants\.[0-9]+\.missing' | grep -x 'the library has other functions' &&
+		complain "JSON: not why an allocator cannot be loaded"
 	expect JSON "version=${RSEQ_VERSION:?}" "curves=[]"
 	grep -q "^machine\.kernel=$(uname -sr) " <<<"$values" || complain "JSON: another kernel"
 	grep -q '^machine\.rseq=registered' <<<"$values" || return
