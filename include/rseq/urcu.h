@@ -25,8 +25,10 @@
 #include <rseq/stack.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <urcu/call-rcu.h>
 #include <urcu/flavor.h>
@@ -62,6 +64,8 @@ struct rseq_cache_rcu {
 	size_t batch;
 	size_t backlog;
 	size_t nr_handed;	/* objects with call_rcu(); atomic */
+	uint64_t takers[2];	/* see rseq_cache_rcu_take(); atomic, as phase is */
+	unsigned int phase;
 };
 
 /* The objects follow. */
@@ -141,6 +145,86 @@ static inline struct rseq_cache_rcu *rseq_cache_rcu_create_flavor(struct rseq_ca
 #define rseq_cache_rcu_create(cache, attr)					\
 	rseq_cache_rcu_create_flavor(cache, attr, &rcu_flavor)
 
+/*
+ * Who takes objects from the CPUs' stacks is counted until they are back, or with call_rcu(): they
+ * are nowhere else meanwhile, and a barrier has to wait for them. There are two counts, and who
+ * begins uses that of the phase, so that the other comes to an end.
+ *
+ * A count is the lower half of its word. The upper half is the process that counts: for the child
+ * of fork() a word of its parent is 0, as it does not have the threads that were counted.
+ */
+static inline uint64_t rseq_cache_rcu_process(void)
+{
+	return (uint64_t)(uint32_t)getpid() << 32;
+}
+
+static inline uint32_t rseq_cache_rcu_nr_takers(struct rseq_cache_rcu *rcu, unsigned int phase,
+		uint64_t process)
+{
+	uint64_t word = __atomic_load_n(&rcu->takers[phase % 2], __ATOMIC_SEQ_CST);
+
+	return (uint32_t)word == word - process ? (uint32_t)word : 0;
+}
+
+/* Returns what is to be given back. */
+static inline uint64_t rseq_cache_rcu_take(struct rseq_cache_rcu *rcu)
+{
+	const uint64_t process = rseq_cache_rcu_process();
+	unsigned int phase = __atomic_load_n(&rcu->phase, __ATOMIC_SEQ_CST) % 2;
+	uint64_t old = __atomic_load_n(&rcu->takers[phase], __ATOMIC_RELAXED), taken;
+
+	do {
+		taken = (uint32_t)old == old - process ? old + 1 : process + 1;
+	} while (!__atomic_compare_exchange_n(&rcu->takers[phase], &old, taken, true,
+					      __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
+	/* Who sees that the objects are gone sees the count. */
+	rseq_smp_mb();
+	return process | phase;
+}
+
+static inline void rseq_cache_rcu_taken(struct rseq_cache_rcu *rcu, uint64_t taken)
+{
+	const uint64_t process = taken & ~(uint64_t)1;
+	uint64_t *word = &rcu->takers[taken & 1], old = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+	/* Not in a child that was made meanwhile, once it has begun to count itself. */
+	while ((uint32_t)old == old - process &&
+	       !__atomic_compare_exchange_n(word, &old, old - 1, true, __ATOMIC_SEQ_CST,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+/*
+ * Waits for all who have taken objects that the caller no longer found. All who wait change the
+ * phase when the next one's count, which nobody but latecomers adds to, is 0. Then both counts have
+ * been 0 after the call began once there were three changes: the count for the first may have been
+ * looked at before. In a reader's way the caller would keep others from what it waits for.
+ */
+static inline void rseq_cache_rcu_wait(struct rseq_cache_rcu *rcu)
+{
+	const uint64_t process = rseq_cache_rcu_process();
+	unsigned int begun, phase;
+	int online = 0;
+
+	rseq_smp_mb();
+	begun = phase = __atomic_load_n(&rcu->phase, __ATOMIC_SEQ_CST);
+	while (phase - begun < 3) {
+		if (!rseq_cache_rcu_nr_takers(rcu, phase + 1, process)) {
+			__atomic_compare_exchange_n(&rcu->phase, &phase, phase + 1, false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		} else {
+			if (!online && rcu->flavor->read_ongoing()) {
+				rcu->flavor->thread_offline();
+				online = 1;
+			}
+			poll(NULL, 0, 1);
+		}
+		phase = __atomic_load_n(&rcu->phase, __ATOMIC_SEQ_CST);
+	}
+	if (online)
+		rcu->flavor->thread_online();
+}
+
 /* What call_rcu() calls after the grace period. */
 static inline void rseq_cache_rcu_done(struct rcu_head *head)
 {
@@ -168,10 +252,12 @@ static inline int rseq_cache_rcu_hand_over(struct rseq_cache_rcu *rcu)
 {
 	struct rseq_cache_rcu_batch *batch;
 	size_t unused = rcu->batch;
+	uint64_t taken;
 
 	if (__atomic_add_fetch(&rcu->nr_handed, rcu->batch, __ATOMIC_RELAXED) <= rcu->backlog) {
 		batch = (struct rseq_cache_rcu_batch *)rseq_cache_alloc(rcu->batches);
 		if (batch) {
+			taken = rseq_cache_rcu_take(rcu);
 			batch->nr = rseq_stack_pop_batch(rcu->pending,
 							 rseq_cache_rcu_objects(batch), rcu->batch);
 			unused -= batch->nr;
@@ -181,6 +267,7 @@ static inline int rseq_cache_rcu_hand_over(struct rseq_cache_rcu *rcu)
 				rseq_cache_rcu_hand(rcu, batch);
 			else
 				rseq_cache_free(rcu->batches, batch);
+			rseq_cache_rcu_taken(rcu, taken);
 			return 1;
 		}
 	}
@@ -202,6 +289,7 @@ static inline int rseq_cache_rcu_hand_over(struct rseq_cache_rcu *rcu)
 static inline void rseq_cache_rcu_help(struct rseq_cache_rcu *rcu)
 {
 	void *objects[RSEQ_CACHE_RCU_MAX_BATCH];
+	const uint64_t taken = rseq_cache_rcu_take(rcu);
 	int saved_errno = errno;
 	size_t nr = rseq_stack_pop_batch(rcu->pending, objects, rcu->batch);
 
@@ -209,6 +297,7 @@ static inline void rseq_cache_rcu_help(struct rseq_cache_rcu *rcu)
 		rcu->flavor->update_synchronize_rcu();
 		rseq_cache_free_batch(rcu->cache, objects, nr);
 	}
+	rseq_cache_rcu_taken(rcu, taken);
 	errno = saved_errno;
 }
 
@@ -309,18 +398,23 @@ static inline void rseq_cache_rcu_flush_each(void *object, void *arg)
 }
 
 /*
- * Wait until all objects that were freed before are back in the cache, those of other CPUs too.
+ * Wait until all objects that were freed before are back in the cache, those of other CPUs too, and
+ * those that other threads are about to free or to hand over. In the child of fork(), what the
+ * parent's other threads were about to free stays out for good.
  *
  * Returns: 0, with errno kept; -1 with errno ENOSYS if rseq_fence_all() cannot work: then objects
  * that other CPUs gather may stay where they are.
  * Context: as rcu_barrier(): a registered thread, outside of read-side critical sections, not in a
- * call_rcu() callback. For urcu-qsbr it is a quiescent state of the calling thread.
+ * callback of call_rcu() or of the cache. For urcu-qsbr it is a quiescent state of the calling
+ * thread.
  * Ordering: as rcu_barrier().
- * Progress: blocks for a fence, and for all callbacks that call_rcu() has.
+ * Progress: blocks for a fence, for all callbacks that call_rcu() has, and for the grace periods
+ * that other threads wait for within free and help of this deferral, and other barriers of it.
  */
 static inline int rseq_cache_rcu_barrier(struct rseq_cache_rcu *rcu)
 {
 	struct rseq_cache_rcu_flush flush = { rcu, NULL };
+	const uint64_t taken = rseq_cache_rcu_take(rcu);
 	int saved_errno = errno, error;
 
 	errno = 0;
@@ -328,6 +422,9 @@ static inline int rseq_cache_rcu_barrier(struct rseq_cache_rcu *rcu)
 	error = errno == ENOSYS;
 	if (flush.batch)
 		rseq_cache_rcu_hand(rcu, flush.batch);
+	rseq_cache_rcu_taken(rcu, taken);
+	/* They may go to call_rcu() yet, and are to do so before its barrier. */
+	rseq_cache_rcu_wait(rcu);
 	rcu->flavor->barrier();
 	errno = error ? ENOSYS : saved_errno;
 	return error ? -1 : 0;

@@ -35,7 +35,7 @@ allowed[cache]="${allowed[cache]} stack"
 allowed[urcu]="abi compiler utils thread-pointer thread section stack list cache"
 
 # Headers of the standard library's kind, that public headers may include as well.
-system='assert|errno|limits|pthread|sched|signal|stdbool|stddef|stdint|stdio|stdlib'
+system='assert|errno|limits|poll|pthread|sched|signal|stdbool|stddef|stdint|stdio|stdlib'
 system="$system|string|sys/syscall|sys/types|type_traits|unistd"
 # A sanitizer's own, where a program is compiled for one.
 system="$system|sanitizer/[mt]san_interface"

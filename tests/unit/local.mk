@@ -91,10 +91,14 @@ tests_unit_test_thread_static_LDFLAGS = $(AM_LDFLAGS) -static
 # The same test for each flavour of liburcu.
 urcu_tests = \
 	tests/unit/test-urcu \
+	tests/unit/test-urcu-barrier \
+	tests/unit/test-urcu-barrier-bp \
+	tests/unit/test-urcu-barrier-mb \
+	tests/unit/test-urcu-barrier-qsbr \
 	tests/unit/test-urcu-bp \
 	tests/unit/test-urcu-mb \
 	tests/unit/test-urcu-qsbr
-urcu_sources = tests/unit/test-urcu.c tests/unit/urcu-flavor.h
+urcu_sources = tests/unit/test-urcu.c tests/urcu-flavor.h
 urcu_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS)
 urcu_LDADD = src/librseq.la $(URCU_ALL_LIBS) $(CMOCKA_LIBS)
 tests_unit_test_urcu_SOURCES = $(urcu_sources)
@@ -109,6 +113,19 @@ tests_unit_test_urcu_mb_LDADD = $(urcu_LDADD)
 tests_unit_test_urcu_qsbr_SOURCES = $(urcu_sources)
 tests_unit_test_urcu_qsbr_CPPFLAGS = $(urcu_CPPFLAGS) -DFLAVOR_QSBR
 tests_unit_test_urcu_qsbr_LDADD = $(urcu_LDADD)
+urcu_barrier_sources = tests/unit/test-urcu-barrier.c tests/urcu-flavor.h
+tests_unit_test_urcu_barrier_SOURCES = $(urcu_barrier_sources)
+tests_unit_test_urcu_barrier_CPPFLAGS = $(urcu_CPPFLAGS)
+tests_unit_test_urcu_barrier_LDADD = $(urcu_LDADD)
+tests_unit_test_urcu_barrier_bp_SOURCES = $(urcu_barrier_sources)
+tests_unit_test_urcu_barrier_bp_CPPFLAGS = $(urcu_CPPFLAGS) -DFLAVOR_BP
+tests_unit_test_urcu_barrier_bp_LDADD = $(urcu_LDADD)
+tests_unit_test_urcu_barrier_mb_SOURCES = $(urcu_barrier_sources)
+tests_unit_test_urcu_barrier_mb_CPPFLAGS = $(urcu_CPPFLAGS) -DFLAVOR_MB
+tests_unit_test_urcu_barrier_mb_LDADD = $(urcu_LDADD)
+tests_unit_test_urcu_barrier_qsbr_SOURCES = $(urcu_barrier_sources)
+tests_unit_test_urcu_barrier_qsbr_CPPFLAGS = $(urcu_CPPFLAGS) -DFLAVOR_QSBR
+tests_unit_test_urcu_barrier_qsbr_LDADD = $(urcu_LDADD)
 if HAVE_URCU_ALL
 cmocka_tests += $(urcu_tests)
 endif
