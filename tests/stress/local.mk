@@ -12,6 +12,9 @@ stress_tests = \
 	tests/stress/test-refcount \
 	tests/stress/test-ring \
 	tests/stress/test-stack
+if HAVE_URCU_ALL
+stress_tests += tests/stress/test-urcu tests/stress/test-urcu-qsbr
+endif
 check_PROGRAMS += $(stress_tests)
 TESTS += $(stress_tests)
 
@@ -52,3 +55,13 @@ tests_stress_test_lock_LDADD = src/librseq.la
 tests_stress_test_refcount_SOURCES = tests/stress/test-refcount.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_refcount_LDADD = src/librseq.la
+
+# Readers that say when they begin and end, and readers that say when they do not read.
+stress_urcu_sources = tests/stress/test-urcu.c tests/urcu-flavor.h \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_urcu_SOURCES = $(stress_urcu_sources)
+tests_stress_test_urcu_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS)
+tests_stress_test_urcu_LDADD = src/librseq.la $(URCU_ALL_LIBS)
+tests_stress_test_urcu_qsbr_SOURCES = $(stress_urcu_sources)
+tests_stress_test_urcu_qsbr_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS) -DFLAVOR_QSBR
+tests_stress_test_urcu_qsbr_LDADD = src/librseq.la $(URCU_ALL_LIBS)
