@@ -5,6 +5,7 @@
 stress_tests = \
 	tests/stress/test-cache \
 	tests/stress/test-counter \
+	tests/stress/test-fence \
 	tests/stress/test-list \
 	tests/stress/test-lock \
 	tests/stress/test-mempool \
@@ -30,6 +31,10 @@ tests_stress_test_cache_LDADD = src/librseq.la
 tests_stress_test_counter_SOURCES = tests/stress/test-counter.c \
 	tests/stress/storm.c tests/stress/storm.h
 tests_stress_test_counter_LDADD = src/librseq.la
+
+tests_stress_test_fence_SOURCES = tests/stress/test-fence.c \
+	tests/stress/storm.c tests/stress/storm.h
+tests_stress_test_fence_LDADD = src/librseq.la
 
 tests_stress_test_list_SOURCES = tests/stress/test-list.c \
 	tests/stress/storm.c tests/stress/storm.h
