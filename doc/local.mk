@@ -31,6 +31,7 @@ examples = \
 	doc/examples/06-lock \
 	doc/examples/07-cache \
 	doc/examples/08-refcount \
+	doc/examples/09-fence \
 	doc/examples/histogram
 if HAVE_URCU_ALL
 examples += doc/examples/urcu-table
@@ -43,6 +44,7 @@ doc_examples_04_stack_LDADD = src/librseq.la
 doc_examples_05_ring_LDADD = src/librseq.la
 doc_examples_06_lock_LDADD = src/librseq.la
 doc_examples_08_refcount_LDADD = src/librseq.la
+doc_examples_09_fence_LDADD = src/librseq.la
 doc_examples_07_cache_LDADD = src/librseq.la
 doc_examples_histogram_LDADD = src/librseq.la
 doc_examples_urcu_table_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS)
@@ -58,6 +60,7 @@ dist_examples_DATA = \
 	doc/examples/06-lock.c \
 	doc/examples/07-cache.c \
 	doc/examples/08-refcount.c \
+	doc/examples/09-fence.c \
 	doc/examples/README.md \
 	doc/examples/histogram.c \
 	doc/examples/urcu-table.c
