@@ -14,8 +14,13 @@
  * or after, destroy of the same cache.
  *
  * Bound: at most per_cpu objects on each CPU that frees, as many again there if threads without
- * rseq free as well, and depot objects in the depot. Beside the objects, a CPU that frees takes 8
- * bytes for each object of per_cpu, and the depot for each object of depot (see rseq/stack.h).
+ * rseq free as well, and depot objects in the depot.
+ *
+ * Memory, beside the objects: for each CPU that frees, and once more for the cache, a row of 32
+ * bytes and 8 for each object of per_cpu, as rseq/stack.h says it; for each CPU that goes to the
+ * depot or to the allocator up to 32 bytes for statistics; for each batch that the depot has room
+ * for, 16 bytes and 8 for each object of a batch; 512 bytes for the cache, and its name. What
+ * RSEQ_CACHE_DEBUG takes comes on top.
  */
 #ifndef RSEQ_CACHE_H
 #define RSEQ_CACHE_H

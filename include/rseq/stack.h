@@ -12,8 +12,8 @@
  *
  * Memory: per CPU that pushes 32 bytes and 8 for each item of the capacity, rounded up to a power
  * of two and in pages shared with other structures up to a capacity of 4092; above, whole pages of
- * a mapping of its own, as far as they were ever filled. CPUs that never push take none. 64 bytes
- * for the stack.
+ * a mapping of its own, as far as they were ever filled. CPUs that never push take none. For the
+ * stack one such row more, of 32 bytes where items are in a mapping, and 64 bytes.
  */
 #ifndef RSEQ_STACK_H
 #define RSEQ_STACK_H

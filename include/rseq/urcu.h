@@ -16,6 +16,12 @@
  * rseq_cache_rcu_backlog may run at the same time on any threads that may use call_rcu(), with or
  * without rseq, and with everything that rseq/cache.h and rseq/list.h allow. Nothing may run with,
  * or after, rseq_cache_rcu_destroy of the same deferral.
+ *
+ * Memory of a deferral, beside the objects: for each CPU that frees, and once more for itself, a
+ * row of 32 bytes and 8 for each object of a batch, as rseq/stack.h says it; 160 bytes; batches, of
+ * 32 bytes and 8 for each object; and their cache, as rseq/cache.h says it, with per_cpu 16 and a
+ * depot of 64. That keeps batches whose grace period is over. A chain of a list takes 40 bytes
+ * until its callback is over.
  */
 #ifndef RSEQ_URCU_H
 #define RSEQ_URCU_H

@@ -46,6 +46,9 @@ tests_unit_test_api_override_LDADD = src/librseq.la
 tests_unit_test_handover_LDADD = src/librseq.la
 tests_unit_test_headers_nolink_LDADD =
 tests_unit_test_memory_LDADD = src/librseq.la
+if HAVE_URCU_ALL
+tests_unit_test_memory_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS) -DWITH_URCU=1
+endif
 
 if HAVE_CXX
 plain_tests += tests/unit/test-api-cxx

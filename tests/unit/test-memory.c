@@ -2,7 +2,8 @@
 /*
  * What each structure takes when one CPU uses it, with 2 and with 1024 possible CPUs: bytes, not
  * pages, and not for CPUs that do nothing. A thousand of each are made and used, so that what
- * structures share does not hide what they take themselves.
+ * structures share does not hide what they take themselves. By CPU, and by mm_cid, which a process
+ * with one thread has one of.
  *
  * The number of CPUs is simulated: this program's open() has the library read a list of its own,
  * which its fstatfs() says is the kernel's.
@@ -18,6 +19,10 @@
 #include <rseq/refcount.h>
 #include <rseq/ring.h>
 #include <rseq/stack.h>
+
+#if WITH_URCU
+# include <rseq/urcu.h>
+#endif
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -37,6 +42,9 @@
 # define MALLOC_UNUSED(bytes)	((bytes) / 4)
 #endif
 
+/* What CPUs' parts are told apart by. */
+static enum rseq_percpu_mode mode;
+
 static struct rseq_list_node node;
 static void *items[4];
 
@@ -53,7 +61,7 @@ static void use_counter(void *counter)
 
 static void *new_list(void)
 {
-	return rseq_list_create();
+	return rseq_list_create_mode(mode);
 }
 
 static void use_list(void *list)
@@ -65,7 +73,7 @@ static void use_list(void *list)
 
 static void *new_stack(void)
 {
-	return rseq_stack_create(4);
+	return rseq_stack_create_mode(4, mode);
 }
 
 static void use_stack(void *stack)
@@ -77,7 +85,7 @@ static void use_stack(void *stack)
 
 static void *new_lock(void)
 {
-	return rseq_lock_create();
+	return rseq_lock_create_mode(mode);
 }
 
 static void use_lock(void *lock)
@@ -92,7 +100,7 @@ static void release_nothing(void *arg)
 
 static void *new_refcount(void)
 {
-	return rseq_refcount_create(release_nothing, NULL);
+	return rseq_refcount_create_mode(release_nothing, NULL, mode);
 }
 
 static void use_refcount(void *refcount)
@@ -103,7 +111,7 @@ static void use_refcount(void *refcount)
 
 static void *new_ring(void)
 {
-	return rseq_ring_create(4096, 0);
+	return rseq_ring_create_mode(4096, 0, mode);
 }
 
 static void use_ring(void *ring)
@@ -117,7 +125,9 @@ static void use_ring(void *ring)
 
 static void *new_cache(void)
 {
-	const struct rseq_cache_attr attr = { .size = sizeof(attr), .per_cpu = 4, .depot = 4 };
+	const struct rseq_cache_attr attr = {
+		.size = sizeof(attr), .per_cpu = 4, .depot = 4, .mode = mode,
+	};
 
 	return rseq_cache_create(NULL, 48, &attr);
 }
@@ -126,6 +136,60 @@ static void use_cache(void *cache)
 {
 	rseq_cache_free(cache, rseq_cache_alloc(cache));
 }
+
+#if WITH_URCU
+#define BATCH	4
+
+/* No grace period: liburcu's own threads and queues have memory, too. */
+static void call_at_once(struct rcu_head *head, void (*function)(struct rcu_head *head))
+{
+	function(head);
+}
+
+static int never(void)
+{
+	return 0;
+}
+
+static void do_nothing(void)
+{
+}
+
+static const struct rcu_flavor_struct no_flavor = {
+	.read_ongoing = never,
+	.update_call_rcu = call_at_once,
+	.update_synchronize_rcu = do_nothing,
+	.barrier = do_nothing,
+};
+
+static void *new_deferral(void)
+{
+	static struct rseq_cache *cache;
+	const struct rseq_cache_rcu_attr attr = {
+		.size = sizeof(attr), .batch = BATCH, .mode = mode,
+	};
+
+	if (!cache)
+		cache = rseq_cache_create(NULL, 48, NULL);
+	return cache ? rseq_cache_rcu_create_flavor(cache, &attr, &no_flavor) : NULL;
+}
+
+static void use_deferral(void *argument)
+{
+	struct rseq_cache_rcu *rcu = argument;
+
+	for (int i = 0; i <= BATCH; i++)
+		rseq_cache_free_rcu(rcu, rseq_cache_alloc(rcu->cache));
+	rseq_cache_rcu_barrier(rcu);
+}
+#endif
+
+/* Of a stack: its row that no CPU uses, and itself. */
+#define STACK_BYTES(row)	((row) + 64)
+
+/* Of a cache: its stack, itself, and its depot. */
+#define CACHE_BYTES(row, nr_batches, batch)						\
+	(STACK_BYTES(row) + 448 + (nr_batches) * (16 + 8 * (batch)) + MALLOC_BYTES)
 
 /* As the headers say it. */
 static const struct structure {
@@ -138,11 +202,16 @@ static const struct structure {
 } structures[] = {
 	{ "counter", new_counter, use_counter, 8, 4, 0 },
 	{ "list", new_list, use_list, 16, 48 + MALLOC_BYTES + 4, 0 },
-	{ "stack", new_stack, use_stack, 64, 48 + MALLOC_BYTES + 4, 0 },
+	{ "stack", new_stack, use_stack, 64, STACK_BYTES(64), 0 },
 	{ "lock", new_lock, use_lock, 16, 48 + MALLOC_BYTES + 4, 0 },
 	{ "refcount", new_refcount, use_refcount, 8, 128 + 64 + MALLOC_BYTES + 4, 0 },
 	{ "ring", new_ring, use_ring, 256 + 4096, 256 + 128 + MALLOC_BYTES + 4, 4 },
-	{ "cache", new_cache, use_cache, 64, 1024 + 48 + MALLOC_BYTES + 4, 0 },
+	{ "cache", new_cache, use_cache, 64 + 32, CACHE_BYTES(64, 2, 2) + 48 + MALLOC_BYTES, 0 },
+#if WITH_URCU
+	{ "deferral", new_deferral, use_deferral, 64 + 256 + 32,
+	  80 + MALLOC_BYTES + STACK_BYTES(64) + CACHE_BYTES(256, 8, 8) +
+	  32 + 8 * BATCH + MALLOC_BYTES, 0 },
+#endif
 };
 
 #define NR_STRUCTURES	(sizeof(structures) / sizeof(structures[0]))
@@ -193,8 +262,9 @@ static bool measure(const struct structure *structure)
 		structure->use(made);
 	}
 	after = support_resident() / 1024;
-	printf("%4d CPUs: %d of %-8s %6ld KiB, at most %ld\n", rseq_get_max_nr_cpus(), NR,
-	       structure->name, after - before, most);
+	printf("%4d CPUs, by %-6s %d of %-8s %6ld KiB, at most %ld\n", rseq_get_max_nr_cpus(),
+	       mode == RSEQ_PERCPU_MM_CID ? "mm_cid" : "CPU", NR, structure->name, after - before,
+	       most);
 	return after - before <= most;
 }
 
@@ -210,8 +280,10 @@ static int measure_all(void)
 	support_find_cpus(&cpus);
 	support_move(0, cpus.cpu[0]);
 	rseq_register_current_thread();
-	for (size_t i = 0; i < NR_STRUCTURES; i++)
-		wrong |= !measure(&structures[i]);
+	for (size_t i = 0; i < 2 * NR_STRUCTURES; i++) {
+		mode = i < NR_STRUCTURES ? RSEQ_PERCPU_CPU_ID : RSEQ_PERCPU_MM_CID;
+		wrong |= !measure(&structures[i % NR_STRUCTURES]);
+	}
 	return wrong;
 }
 
