@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * verify-jumps.c: jumps from outside into a section, past its arming.
+ * verify-jumps.c: jumps from outside into a section, or into the code that arms it.
  */
 #include <inttypes.h>
 
@@ -41,38 +41,45 @@ static bool is_real_branch(const struct verifier *verifier, uint64_t address, ui
 		insn.target == target;
 }
 
-/* A section may be entered at its start by code that has just armed it; not elsewhere. */
-static bool arms_first(const struct verifier *verifier, const struct critical_section *target,
-		const struct insn *jump)
+/*
+ * The section that a jump to target enters after its arming has begun, or NULL. Code that has just
+ * armed a section itself may enter it at its start; all may go where the arming begins.
+ */
+static struct critical_section *entered_section(const struct verifier *verifier, uint64_t jump,
+		uint64_t target)
 {
-	struct critical_section here = *target;
-	struct verifier silent = *verifier;
+	struct critical_section *section = section_around(verifier, target);
 
-	if (jump->target != target->start)
-		return false;
-	here.start = jump->address;
-	here.length = 0;
-	here.armed = false;
-	silent.profile = NR_PROFILES;		/* which reports nothing */
-	verify_arming(&silent, &here);
-	return here.armed;
+	if (section && !inside(section, jump) &&
+	    (target != section->start || !arms_on_way(verifier, section, jump, target)))
+		return section;
+	section = section_behind(verifier, target);
+	if (section && target > section->arming && !arms_on_way(verifier, section, jump, target))
+		return section;
+	return NULL;
 }
 
 static void check_jump(struct verifier *verifier, uint64_t address, uint64_t guess)
 {
-	struct critical_section *target = section_around(verifier, guess);
+	struct critical_section *entered, *next = section_behind(verifier, guess);
 	struct insn insn;
 
 	/* Most of what looks like a jump leads elsewhere: decode the rest alone. */
-	if (!target || inside(target, address) || !decode(&verifier->decoder, address, &insn) ||
-	    !(insn.flags & INSN_BRANCH) || insn.target != guess ||
-	    arms_first(verifier, target, &insn))
+	if (!section_around(verifier, guess) && !(next && guess > next->arming))
 		return;
-	if (verifier->image.machine == MACHINE_X86_64 &&
-	    !is_real_branch(verifier, address, guess))
+	if (!decode(&verifier->decoder, address, &insn) || !(insn.flags & INSN_BRANCH) ||
+	    insn.target != guess)
 		return;
-	complain(verifier, target, CHECK_JUMP_IN, address,
-		 "a jump from outside into the section, to 0x%" PRIx64, guess);
+	entered = entered_section(verifier, address, guess);
+	if (!entered || (verifier->image.machine == MACHINE_X86_64 &&
+			 !is_real_branch(verifier, address, guess)))
+		return;
+	if (guess >= entered->start)
+		complain(verifier, entered, CHECK_JUMP_IN, address,
+			 "a jump from outside into the section, to 0x%" PRIx64, guess);
+	else
+		complain(verifier, entered, CHECK_JUMP_IN, address,
+			 "a jump past a part of what arms the section, to 0x%" PRIx64, guess);
 }
 
 static uint64_t relative(const unsigned char *bytes, unsigned int size, uint64_t next)
@@ -135,11 +142,23 @@ static void scan_aarch64(struct verifier *verifier, const struct image_section *
 	}
 }
 
+/* The kernel jumps, too. That it must not jump into a range, verify_tables() checks. */
+static void check_abort(struct verifier *verifier, struct critical_section *section)
+{
+	struct critical_section *next = section_behind(verifier, section->abort);
+
+	if (next && section->abort > next->arming)
+		complain(verifier, section, CHECK_JUMP_IN, section->abort,
+			 "abort_ip lies behind the begin of what arms a section");
+}
+
 void verify_jumps(struct verifier *verifier)
 {
 	const struct image_section *code;
 	size_t i;
 
+	for (i = 0; i < verifier->nr_ranges; i++)
+		check_abort(verifier, verifier->ranges[i]);
 	for (i = 0; verifier->nr_ranges && i < verifier->image.nr_sections; i++) {
 		code = &verifier->image.sections[i];
 		if (!code->executable || !code->bytes)

@@ -220,7 +220,8 @@ static void check_overlaps(struct verifier *verifier)
 	verifier->ranges = ranges;
 }
 
-struct critical_section *section_around(const struct verifier *verifier, uint64_t address)
+/* How many of the ranges start at address or below. */
+static size_t count_ranges_to(const struct verifier *verifier, uint64_t address)
 {
 	size_t low = 0, high = verifier->nr_ranges, middle;
 
@@ -231,8 +232,21 @@ struct critical_section *section_around(const struct verifier *verifier, uint64_
 		else
 			high = middle;
 	}
-	return low && inside(verifier->ranges[low - 1], address) ? verifier->ranges[low - 1] :
-		NULL;
+	return low;
+}
+
+struct critical_section *section_around(const struct verifier *verifier, uint64_t address)
+{
+	size_t nr = count_ranges_to(verifier, address);
+
+	return nr && inside(verifier->ranges[nr - 1], address) ? verifier->ranges[nr - 1] : NULL;
+}
+
+struct critical_section *section_behind(const struct verifier *verifier, uint64_t address)
+{
+	size_t nr = count_ranges_to(verifier, address);
+
+	return nr < verifier->nr_ranges ? verifier->ranges[nr] : NULL;
 }
 
 static void check_abort_outside(struct verifier *verifier, struct critical_section *section)

@@ -90,6 +90,7 @@ struct critical_section {
 	bool complete;			/* insns reach exactly to the end */
 	bool armed;			/* area is known */
 	struct memory_operand area;	/* the arming store's: the area's field rseq_cs */
+	uint64_t arming;		/* where the code begins that arms; start if nothing does */
 	uint64_t commit;		/* address of the last instruction, if it is a store */
 	size_t nr_violations;
 };
@@ -153,6 +154,9 @@ static inline uint64_t section_end(const struct critical_section *section)
 void verify_tables(struct verifier *verifier);
 /* Find the store that arms the section. */
 void verify_arming(struct verifier *verifier, struct critical_section *section);
+/* Returns: whether code that jumps to target arms the section before or behind the jump. */
+bool arms_on_way(const struct verifier *verifier, const struct critical_section *section,
+		uint64_t jump, uint64_t target);
 /* Check every instruction by itself, and the exits. */
 void verify_body(struct verifier *verifier, struct critical_section *section);
 /* Check what is known of the id, and of memory, on all paths to each store. */
@@ -164,6 +168,8 @@ void verify_declarations(struct verifier *verifier);
 
 /* Returns: the analysable section whose range holds address, or NULL. */
 struct critical_section *section_around(const struct verifier *verifier, uint64_t address);
+/* Returns: the analysable section with the lowest start above address, or NULL. */
+struct critical_section *section_behind(const struct verifier *verifier, uint64_t address);
 /* Returns: the section with this descriptor, or NULL. */
 struct critical_section *section_of(const struct verifier *verifier, uint64_t descriptor);
 

@@ -89,6 +89,9 @@ all_mutants() {
 	mutant no-arming ARM=nop
 	mutant no-arming ARMED=.Ldata
 	mutant no-arming -a x86_64 'ARM=TAKE_LOW_HALF; STORE_TAKEN'
+	mutant no-arming 'ARM=JUMP(.Lfar); STORE_TAKEN'
+	mutant no-arming 'ARM=JUMP_POINTER; STORE_TAKEN'
+	mutant no-arming ARM='JUMP(.Lx); nop; .Lx: STORE_TAKEN'
 	mutant wrong-descriptor ARMED=.Lother_descriptor
 	mutant arming-not-adjacent AFTER_ARMING=nop
 	mutant arming-not-adjacent 'AFTER_ARMING=CHECK_FIELD(4)' CHECK=NOTHING
@@ -167,6 +170,17 @@ all_mutants() {
 	mutant jump-in 'STUB=JUMP(.Lstart)'
 	mutant none -p strict 'STUB=TAKE(.Ldescriptor); STORE_TAKEN; JUMP(.Lstart)'
 	mutant none -p strict STUB='JUMP(pop)'
+	# Past the computation of what arms the section.
+	mutant jump-in BEFORE_ARMING='JUMP_IF(.Lx)' ARM='.Lx: STORE_TAKEN'
+	mutant jump-in 'OUTSIDE=JUMP(.Lx)' ARM='.Lx: STORE_TAKEN'
+	mutant jump-in 'OUTSIDE=TAKE(.Lother_descriptor); JUMP(.Lx)' ARM='.Lx: STORE_TAKEN'
+	mutant jump-in 'STUB=JUMP(.Lx)' ARM='.Lx: STORE_TAKEN'
+	mutant jump-in ABORT=.Lx 'ARM=JUMP_IF(.Ly); OPCODE; .long SIGNATURE; .Lx: .Ly: STORE_TAKEN'
+	mutant jump-in -a aarch64 BEFORE_ARMING='JUMP_IF(.Lx)' \
+		'ARM=adrp x16, .Ldescriptor; .Lx: add x16, x16, :lo12:.Ldescriptor; STORE_TAKEN'
+	mutant none -p strict BEFORE_ARMING='JUMP_IF(.Lx); .Lx:'
+	mutant none -p strict 'ARM=JUMP_IF(.Lx); .Lx: STORE_TAKEN'
+	mutant none -p strict 'ARM=.Lx: STORE_TAKEN' 'OUTSIDE=TAKE(.Ldescriptor); JUMP(.Lx)'
 
 	# The commit.
 	mutant no-commit COMMIT=nop PREPARE=nop SCRATCH=
