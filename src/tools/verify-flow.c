@@ -10,16 +10,17 @@
 
 #include "verify.h"
 
-/* Offset of the field rseq_cs in the area, and those of the id fields from it. */
+/*
+ * Offset of the field rseq_cs in the area, and those of the id fields from it. node_id is none: it
+ * is the same for many CPUs, and their threads do not exclude each other.
+ */
 #define OFFSET_RSEQ_CS	8
 #define OFFSET_CPU_ID	(4 - 8)
-#define OFFSET_NODE_ID	(20 - 8)
 #define OFFSET_MM_CID	(24 - 8)
 #define ID_SIZE		4
 
 /* Numbers of the fields where they are chosen by these. */
 #define FIELD_CPU_ID	1
-#define FIELD_NODE_ID	5
 #define FIELD_MM_CID	6
 
 #define MAX_OPERANDS	64
@@ -93,7 +94,7 @@ static bool reads_area_id(const struct critical_section *section, const struct i
 		return false;
 	if (!same_base(&insn->memory, &section->area))
 		return reads_chosen_id(&insn->memory, &section->area);
-	return offset == OFFSET_CPU_ID || offset == OFFSET_NODE_ID || offset == OFFSET_MM_CID;
+	return offset == OFFSET_CPU_ID || offset == OFFSET_MM_CID;
 }
 
 static bool reads_id(const struct flow *flow, const struct insn *insn, const struct facts *facts)
@@ -108,15 +109,15 @@ static bool reads_id(const struct flow *flow, const struct insn *insn, const str
 }
 
 /*
- * Whether the flags, or a branch, tell if the register that chooses a field holds a number of those
- * that are 0 in an unregistered thread: some of their bits in common, and none of cpu_id's.
+ * Whether the flags, or a branch, tell if the register that chooses a field holds the number of
+ * mm_cid, which may be 0 in an unregistered thread: some of its bits, and none of cpu_id's.
  */
 static bool tests_choice(const struct flow *flow, const struct insn *insn)
 {
 	uint64_t bits = insn->constant;
 
 	return (insn->flags & INSN_TESTS_BITS) && insn->destination == flow->choice &&
-		(bits & FIELD_MM_CID) && (bits & FIELD_NODE_ID) && !(bits & FIELD_CPU_ID);
+		(bits & FIELD_MM_CID) && !(bits & FIELD_CPU_ID);
 }
 
 /* Of an instruction that reads the id. Which one another base leads to is not known. */
@@ -360,8 +361,7 @@ static void check_guard(struct flow *flow, const struct insn *insn, const struct
 		return;
 	if (!(truths & REGISTERED))
 		complain(flow->verifier, flow->section, CHECK_UNREGISTERED_CID, insn->address,
-			 "an unregistered thread has concurrency id and node 0: cpu_id was not"
-			 " tested");
+			 "an unregistered thread has concurrency id 0: cpu_id was not tested");
 	if (truths & ID_EQUAL)
 		return;
 	if (!(address_registers(&insn->memory) & facts->sets[SET_DERIVED]))
@@ -474,7 +474,7 @@ void verify_flow(struct verifier *verifier, struct critical_section *section)
 		check_order(&flow);
 	else if (section->armed)
 		complain(verifier, section, CHECK_NO_CPU_CHECK, section->start,
-			 "cpu_id, mm_cid or node_id is not read inside the section");
+			 "neither cpu_id nor mm_cid is read inside the section");
 	check_inputs(&flow);
 	if (section->commit)
 		check_commit(&flow, &section->insns[section->nr_insns - 1],

@@ -27,7 +27,7 @@
 # define CHECK_ELSEWHERE	cmpl %edx, %fs:4(%r8); jne .Lleave
 # define CHECK_OUTSIDE	cmpl %edx, %eax; jne .Lleave
 # define CHECK_LATE	movl AREA(4), %eax; .Learly: movq %r9, (%rsi); cmpl %edx, %eax; jne .Lleave
-# define INDEX		movslq AREA(4), %rax; leaq (%r8, %rax, 8), %rdi
+# define INDEX_FIELD(f)	movslq AREA(f), %rax; leaq (%r8, %rax, 8), %rdi
 # define INDEX_LATE	INDEX; .Learly: movq %r9, (%rsi); LIMIT
 # define INDEX_SCALED	imull $64, AREA(4), %eax; leaq (%r8, %rax), %rdi
 # define SKIP_UNLESS(bit)	testb $1 << bit, %r9b; jz .Lsure; CHECK_REGISTERED; .Lsure:
@@ -80,7 +80,7 @@
 # define CHECK_ELSEWHERE	ldr w17, [x4, #4]; sub w17, w17, w2; cbnz w17, .Lleave
 # define CHECK_OUTSIDE	cmp w5, w2; b.ne .Lleave
 # define CHECK_LATE	ldr w17, AREA(4); .Learly: str x9, [x1]; cmp w17, w2; b.ne .Lleave
-# define INDEX		ldrsw x16, AREA(4); add x0, x6, x16, lsl #3
+# define INDEX_FIELD(f)	ldrsw x16, AREA(f); add x0, x6, x16, lsl #3
 # define INDEX_LATE	INDEX; .Learly: str x9, [x1]; LIMIT
 # define SKIP_UNLESS(bit)	tbz x7, bit, .Lsure; CHECK_REGISTERED; .Lsure:
 # define SKIP_IF(bit)	tbnz x7, bit, .Lsure; CHECK_REGISTERED; .Lsure:
@@ -115,6 +115,7 @@
 
 /* What the switches replace; each is sound by default. NOTHING is for those that leave one out. */
 #define NOTHING
+#define INDEX		INDEX_FIELD(4)
 #ifndef VERSION
 # define VERSION	0
 #endif
