@@ -368,10 +368,6 @@ static void check_guard(struct flow *flow, const struct insn *insn, const struct
 		complain(flow->verifier, flow->section, CHECK_UNGUARDED_COMMIT, insn->address,
 			 "the commit depends on the id neither by a comparison for equality nor by"
 			 " its address");
-	else if (!(truths & ID_TESTED))
-		complain(flow->verifier, flow->section, CHECK_UNCHECKED_INDEX, insn->address,
-			 "the id indexes memory though no branch excluded the negative id of an"
-			 " unregistered thread");
 }
 
 static void check_commit(struct flow *flow, const struct insn *insn, const struct facts *facts)
@@ -408,6 +404,13 @@ static bool compares_id(const struct flow *flow)
 		!(address_registers(&last->memory) & facts->sets[SET_DERIVED]);
 }
 
+/* Whether the id chooses what is stored to while it may be that of an unregistered thread. */
+static bool is_unchecked_index(const struct insn *insn, const struct facts *facts)
+{
+	return !(facts->sets[SET_TRUTHS] & (ID_EQUAL | ID_TESTED)) &&
+		(address_registers(&insn->memory) & facts->sets[SET_DERIVED]);
+}
+
 static void check_order(struct flow *flow)
 {
 	const struct critical_section *section = flow->section;
@@ -427,6 +430,11 @@ static void check_order(struct flow *flow)
 			complain(flow->verifier, flow->section, CHECK_STORE_BEFORE_CHECK,
 				 section->insns[i].address,
 				 "a store that the comparison of the id does not precede");
+		else if (is_unchecked_index(&section->insns[i], facts))
+			complain(flow->verifier, flow->section, CHECK_UNCHECKED_INDEX,
+				 section->insns[i].address,
+				 "the id indexes memory that is stored to though no branch excluded"
+				 " the negative id of an unregistered thread");
 	}
 }
 

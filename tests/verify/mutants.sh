@@ -141,6 +141,10 @@ all_mutants() {
 	mutant none -p strict -a x86_64 'CHECK=INDEX_SCALED; LIMIT'
 	mutant unchecked-index -p strict -a x86_64 'CHECK=INDEX_SCALED; LIMIT_SIGN'
 	mutant unchecked-index -p strict CHECK=INDEX
+	mutant unchecked-index -p strict CHECK=INDEX NEXT='LOAD_NEXT; LIMIT' \
+		PREPARE='STORE_OUT; .Learly: STORE_BESIDE' 'SCRATCH=.quad .Lscratch, .Learly'
+	mutant none -p strict 'CHECK=INDEX; LIMIT' \
+		PREPARE='STORE_OUT; .Learly: STORE_BESIDE' 'SCRATCH=.quad .Lscratch, .Learly'
 	mutant none CHECK=CHECK_ELSEWHERE
 	mutant other-base -p strict CHECK=CHECK_ELSEWHERE
 
