@@ -7,10 +7,6 @@
 
 #include "verify.h"
 
-/* Bytes of the area before and from its field rseq_cs on that belong to every kernel's area. */
-#define AREA_BEFORE	8
-#define AREA_AFTER	24
-
 static void decode_body(struct verifier *verifier, struct critical_section *section)
 {
 	uint64_t address = section->start, end = section_end(section);
@@ -94,17 +90,6 @@ static void check_branch(struct verifier *verifier, struct critical_section *sec
 			 target);
 }
 
-/* Whether the operand touches the area, going by the registers that arming used. */
-static bool in_area(const struct critical_section *section, const struct memory_operand *memory)
-{
-	int64_t offset;
-
-	if (!section->armed || !same_base(memory, &section->area))
-		return false;
-	offset = offset_from(memory, &section->area);
-	return offset > -AREA_BEFORE - (memory->size ? memory->size : 1) && offset < AREA_AFTER;
-}
-
 static void check_store(struct verifier *verifier, struct critical_section *section,
 		const struct insn *insn, bool last)
 {
@@ -112,10 +97,7 @@ static void check_store(struct verifier *verifier, struct critical_section *sect
 	char text[MAX_TEXT];
 
 	decode_text(&verifier->decoder, insn->address, text, sizeof(text));
-	if (in_area(section, &insn->memory))
-		complain(verifier, section, CHECK_AREA_WRITE, insn->address,
-			 "a store into the rseq area: %s", text);
-	else if (insn->memory.base == REGISTER_SP && (last || !declared))
+	if (insn->memory.base == REGISTER_SP && (last || !declared))
 		complain(verifier, section, CHECK_STACK_WRITE, insn->address,
 			 "a store to the stack: %s", text);
 	else if (!last && !verifier->has_scratch && !verifier->has_pointers)

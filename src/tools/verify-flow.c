@@ -19,6 +19,10 @@
 #define OFFSET_MM_CID	(24 - 8)
 #define ID_SIZE		4
 
+/* Bytes of the area before and from its field rseq_cs on that belong to every kernel's area. */
+#define AREA_BEFORE	8
+#define AREA_AFTER	24
+
 /* Numbers of the fields where they are chosen by these. */
 #define FIELD_CPU_ID	1
 #define FIELD_MM_CID	6
@@ -40,7 +44,8 @@ enum set {
 	SET_DIFFERENCE,			/* computed from the id by subtraction */
 	SET_DERIVED,			/* ... or loaded from where that points to */
 	SET_WRITTEN,			/* written since the start */
-	SET_LOADED,			/* ... the last for each operand: those that were loaded */
+	SET_APART,			/* not computed from the area's address */
+	SET_LOADED,			/* the last for each operand: those that were loaded */
 	NR_SETS
 };
 
@@ -206,6 +211,24 @@ static void put(struct facts *facts, enum set set, uint64_t bits, bool in)
 	facts->sets[set] = in ? facts->sets[set] | bits : facts->sets[set] & ~bits;
 }
 
+/*
+ * Registers that the area's address is computed into. What a load brings has nothing to do with
+ * the address that it takes; that, where it is stepped on, still has.
+ */
+static void pass_area(const struct insn *insn, struct facts *facts)
+{
+	uint64_t reads = insn->reads, writes = insn->writes;
+
+	if (insn->flags & (INSN_LOAD | INSN_STORE)) {
+		reads &= ~address_registers(&insn->memory);
+		writes &= ~address_registers(&insn->memory);
+	}
+	if (insn->flags & INSN_LOAD)
+		writes |= insn->writes & REGISTER_BIT(insn->destination);
+	put(facts, SET_APART, writes,
+	    (insn->flags & INSN_CLEARS) || !(reads & ~facts->sets[SET_APART]));
+}
+
 static void pass(struct flow *flow, const struct insn *insn, struct facts *facts)
 {
 	bool reads = reads_id(flow, insn, facts), clears = insn->flags & INSN_CLEARS;
@@ -220,6 +243,7 @@ static void pass(struct flow *flow, const struct insn *insn, struct facts *facts
 	bool flags_cpu_id = facts->sets[SET_TRUTHS] & FLAGS_CPU_ID;
 
 	pass_memory(flow, insn, facts);
+	pass_area(insn, facts);
 	if (reads)
 		put(facts, SET_TRUTHS, ID_READ, true);
 	put(facts, SET_ID, insn->writes, id);
@@ -438,6 +462,43 @@ static void check_order(struct flow *flow)
 	}
 }
 
+/*
+ * Whether the store may touch the area: relative to the registers that arming used, or by an
+ * address that is computed from them inside, somehow.
+ */
+static bool stores_to_area(const struct flow *flow, const struct insn *insn,
+		const struct facts *facts)
+{
+	const struct critical_section *section = flow->section;
+	const struct memory_operand *memory = &insn->memory;
+	int64_t offset = offset_from(memory, &section->area);
+
+	if (!section->armed)
+		return false;
+	if ((facts->sets[SET_TRUTHS] & AREA_KEPT) && same_base(memory, &section->area))
+		return offset > -AREA_BEFORE - (memory->size ? memory->size : 1) &&
+			offset < AREA_AFTER;
+	return address_registers(memory) & ~facts->sets[SET_APART];
+}
+
+static void check_area(struct flow *flow)
+{
+	struct critical_section *section = flow->section;
+	const struct insn *insn;
+	char text[MAX_TEXT];
+	size_t i;
+
+	for (i = 0; i < section->nr_insns; i++) {
+		insn = &section->insns[i];
+		if (!(insn->flags & INSN_STORE) || !flow->before[i].reached ||
+		    !stores_to_area(flow, insn, &flow->before[i]))
+			continue;
+		decode_text(&flow->verifier->decoder, insn->address, text, sizeof(text));
+		complain(flow->verifier, section, CHECK_AREA_WRITE, insn->address,
+			 "a store into the rseq area: %s", text);
+	}
+}
+
 /* What the section takes from before it must be there for another try. */
 static void check_inputs(struct flow *flow)
 {
@@ -475,6 +536,7 @@ void verify_flow(struct verifier *verifier, struct critical_section *section)
 	find_id(&flow);
 	flow.before[0].reached = true;
 	flow.before[0].sets[SET_TRUTHS] = AREA_KEPT;
+	flow.before[0].sets[SET_APART] = ~address_registers(&section->area);
 	while (changed)
 		for (i = 0, changed = false; i < section->nr_insns; i++)
 			changed |= follow(&flow, i);
@@ -483,6 +545,7 @@ void verify_flow(struct verifier *verifier, struct critical_section *section)
 	else if (section->armed)
 		complain(verifier, section, CHECK_NO_CPU_CHECK, section->start,
 			 "neither cpu_id nor mm_cid is read inside the section");
+	check_area(&flow);
 	check_inputs(&flow);
 	if (section->commit)
 		check_commit(&flow, &section->insns[section->nr_insns - 1],

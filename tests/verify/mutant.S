@@ -44,6 +44,12 @@
 # define STORE_STRING	rep movsb
 # define STORE_LOCAL	movq %r10, 8(%rsp)
 # define STORE_AREA	movq $0, AREA(8)
+# define STORE_COPY	leaq 4(%rcx), %r11; .Learly: movq %r10, %fs:(%r11)
+# define STORE_MOVED	movq %rcx, %r11; addq $8, %r11; .Learly: movq %r10, %fs:(%r11)
+# define STORE_INDEXED	movq %r10, %fs:(%rcx, %r9)
+# define STORE_BY_INDEX	movq %r10, %fs:(%r9, %rcx)
+# define REUSE_AREA	movq %rsi, %rcx; movq %r10, %fs:8(%rcx)
+# define LOAD_THROUGH_COPY	leaq 4(%rcx), %r11; movq %fs:4(%r11), %r11; movq %r10, 64(%r11)
 # define PUSH		pushq %r10
 # define MODIFY		incq %rsi
 # define MODIFY_SCRATCH	xorl %r11d, %r11d; incq %r11
@@ -95,6 +101,12 @@
 # define STORE_STRING	stxr w11, x10, HEAD
 # define STORE_LOCAL	str x10, [sp, #8]
 # define STORE_AREA	str xzr, AREA(8)
+# define STORE_COPY	mov x12, x3; .Learly: str x10, [x12, #4]
+# define STORE_MOVED	add x12, x9, x3; .Learly: str x10, [x12]
+# define STORE_INDEXED	str x10, [x3, x9]
+# define STORE_BY_INDEX	str x10, [x9, x3]
+# define REUSE_AREA	mov x3, x1; str x10, [x3, #8]
+# define LOAD_THROUGH_COPY	add x11, x3, #4; ldr x11, [x11, #4]; str x10, [x11, #64]
 # define MODIFY		add x1, x1, #1
 # define MODIFY_SCRATCH	mov x11, #0; add x11, x11, #1
 # define PUSH		str x10, [sp, #-16]!

@@ -169,6 +169,15 @@ all_mutants() {
 	mutant none -p strict INSERT=MODIFY_SCRATCH
 	mutant area-write INSERT=STORE_AREA
 	mutant area-write PREPARE=STORE_AREA
+	mutant area-write PREPARE=STORE_COPY SCRATCH='.quad .Learly'
+	mutant area-write PREPARE=STORE_MOVED SCRATCH='.quad .Learly'
+	mutant area-write PREPARE=STORE_INDEXED
+	mutant area-write PREPARE='JUMP_IF(.Lscratch); STORE_COPY' SCRATCH='.quad .Learly'
+	mutant area-write COMMIT=STORE_COPY
+	mutant area-write COMMIT=STORE_INDEXED
+	mutant area-write COMMIT=STORE_BY_INDEX
+	mutant none COMMIT=REUSE_AREA
+	mutant none COMMIT=LOAD_THROUGH_COPY
 	mutant jump-in 'OUTSIDE=JUMP(.Lcommit)'
 	mutant jump-in 'OUTSIDE=JUMP_IF(.Lmiddle)'
 	mutant jump-in 'OUTSIDE=JUMP(.Lstart)'
