@@ -58,7 +58,7 @@ struct image {
 	size_t nr_symbols;
 	struct image_branch *branches;	/* by address */
 	size_t nr_branches;
-	uint64_t *relocated;		/* words that the dynamic linker adjusts, by address */
+	uint64_t *relocated;		/* words that linkers make addresses, by their own */
 	size_t nr_relocated;
 };
 
@@ -100,7 +100,7 @@ bool image_word(const struct image *image, uint64_t address, unsigned int size, 
 const struct image_symbol *image_symbol_at(const struct image *image, uint64_t address);
 /* Returns: whether target was set, to where relocation sends the branch at address. */
 bool image_branch_target(const struct image *image, uint64_t address, uint64_t *target);
-/* Returns: whether loading the file elsewhere than at its link address adjusts this word. */
+/* Returns: whether where the file is loaded, or its sections are put, adjusts this word. */
 bool image_is_relocated(const struct image *image, uint64_t address);
 
 uint64_t read_little_endian(const unsigned char *bytes, unsigned int size);

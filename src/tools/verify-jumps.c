@@ -3,25 +3,27 @@
  * verify-jumps.c: jumps from outside into a section, or into the code that arms it.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "verify.h"
 
 /* From where to decode up to a suspected jump, where no symbol says where instructions begin. */
 #define LEAD_IN		512
 #define MAX_LEAD_IN	65536
+/* How far behind adrp, in bytes, the rest of the address is added. */
+#define MAX_PAIR	32
 
 /*
- * Whether the byte at address belongs to a branch to target, not to another instruction. Decoding
- * starts at the function, or far enough before to fall into step; where nothing decodes, one byte
- * is skipped.
+ * The instruction that the byte at address belongs to, or an empty one. Decoding starts at the
+ * function, or far enough before to fall into step; where nothing decodes, one byte is skipped.
  */
-static bool is_real_branch(const struct verifier *verifier, uint64_t address, uint64_t target)
+static struct insn insn_around(const struct verifier *verifier, uint64_t address)
 {
 	const struct image_section *section = image_section_at(&verifier->image, address);
 	const struct image_symbol *symbol = image_symbol_at(&verifier->image, address);
 	uint64_t at = section->address;
 	const unsigned char *bytes;
-	struct insn insn = { 0 };
+	struct insn insn = { 0 }, none = { 0 };
 	uint64_t step;
 
 	if (symbol && symbol->function && address - symbol->address < MAX_LEAD_IN)
@@ -37,8 +39,7 @@ static bool is_real_branch(const struct verifier *verifier, uint64_t address, ui
 			step = decode(&verifier->decoder, at, &insn) && insn.size ? insn.size : 1;
 	}
 	/* A prefix may stand before what the scan found. */
-	return insn.address + insn.size > address && (insn.flags & INSN_BRANCH) &&
-		insn.target == target;
+	return insn.address + insn.size > address ? insn : none;
 }
 
 /*
@@ -59,20 +60,40 @@ static struct critical_section *entered_section(const struct verifier *verifier,
 	return NULL;
 }
 
+static bool is_real_branch(const struct verifier *verifier, uint64_t address, uint64_t target)
+{
+	struct insn insn;
+
+	if (verifier->image.machine == MACHINE_AARCH64)
+		return true;
+	insn = insn_around(verifier, address);
+	return (insn.flags & INSN_BRANCH) && insn.target == target;
+}
+
+/* The section whose range, or the code that arms it, holds address behind its begin, or NULL. */
+static struct critical_section *section_holding(const struct verifier *verifier, uint64_t address)
+{
+	struct critical_section *section = section_around(verifier, address);
+
+	if (section && address != section->start)
+		return section;
+	section = section_behind(verifier, address);
+	return section && address > section->arming ? section : NULL;
+}
+
 static void check_jump(struct verifier *verifier, uint64_t address, uint64_t guess)
 {
-	struct critical_section *entered, *next = section_behind(verifier, guess);
+	struct critical_section *entered;
 	struct insn insn;
 
 	/* Most of what looks like a jump leads elsewhere: decode the rest alone. */
-	if (!section_around(verifier, guess) && !(next && guess > next->arming))
+	if (!section_around(verifier, guess) && !section_holding(verifier, guess))
 		return;
 	if (!decode(&verifier->decoder, address, &insn) || !(insn.flags & INSN_BRANCH) ||
 	    insn.target != guess)
 		return;
 	entered = entered_section(verifier, address, guess);
-	if (!entered || (verifier->image.machine == MACHINE_X86_64 &&
-			 !is_real_branch(verifier, address, guess)))
+	if (!entered || !is_real_branch(verifier, address, guess))
 		return;
 	if (guess >= entered->start)
 		complain(verifier, entered, CHECK_JUMP_IN, address,
@@ -82,6 +103,28 @@ static void check_jump(struct verifier *verifier, uint64_t address, uint64_t gue
 			 "a jump past a part of what arms the section, to 0x%" PRIx64, guess);
 }
 
+static void check_taken(struct verifier *verifier, uint64_t address, uint64_t taken)
+{
+	struct critical_section *section = section_holding(verifier, taken);
+
+	if (section)
+		complain(verifier, section, CHECK_ADDRESS_TAKEN, address,
+			 "the address 0x%" PRIx64 " inside the section is taken: a jump to it"
+			 " would not be seen", taken);
+}
+
+/* What may be a constant in an instruction of x86-64, or be computed by it. */
+static void check_constant(struct verifier *verifier, uint64_t address, uint64_t guess)
+{
+	struct insn insn;
+
+	if (!section_holding(verifier, guess))
+		return;
+	insn = insn_around(verifier, address);
+	if ((insn.flags & (INSN_SETS_CONSTANT | INSN_STORES_CONSTANT)) && insn.constant == guess)
+		check_taken(verifier, insn.address, guess);
+}
+
 static uint64_t relative(const unsigned char *bytes, unsigned int size, uint64_t next)
 {
 	uint64_t value = read_little_endian(bytes, size), sign = UINT64_C(1) << (8 * size - 1);
@@ -89,7 +132,7 @@ static uint64_t relative(const unsigned char *bytes, unsigned int size, uint64_t
 	return next + ((value ^ sign) - sign);
 }
 
-/* Every byte that could begin a direct jump or call. */
+/* Every byte that could begin a direct jump or call, or compute an address. */
 static void scan_x86(struct verifier *verifier, const struct image_section *code)
 {
 	const unsigned char *bytes = code->bytes;
@@ -103,6 +146,8 @@ static void scan_x86(struct verifier *verifier, const struct image_section *code
 			check_jump(verifier, at, relative(bytes + i + 1, 4, at + 5));
 		else if (bytes[i] == 0x0f && (bytes[i + 1] & 0xf0) == 0x80 && i + 6 <= size)
 			check_jump(verifier, at, relative(bytes + i + 2, 4, at + 6));
+		else if (bytes[i] == 0x8d && (bytes[i + 1] & 0xc7) == 0x05 && i + 6 <= size)
+			check_constant(verifier, at, relative(bytes + i + 2, 4, at + 6));
 	}
 }
 
@@ -129,16 +174,90 @@ static uint64_t branch_offset(uint32_t word)
 	return ((value ^ sign) - sign) * 4;
 }
 
+/* Whether a range, or the code that arms it, has a part in the 4096 bytes from page on. */
+static bool touches_page(const struct verifier *verifier, uint64_t page)
+{
+	const struct critical_section *next = section_behind(verifier, page);
+
+	return section_around(verifier, page) || (next && next->arming < page + 4096);
+}
+
+/* adr, or adrp and an addition soon behind it. */
+static void check_adr(struct verifier *verifier, uint64_t address, const struct insn *adr,
+		bool pages)
+{
+	uint64_t at, word, bit = REGISTER_BIT(adr->destination);
+	struct insn insn = { 0 };
+
+	if (!pages)
+		check_taken(verifier, address, adr->constant);
+	if (!pages || !touches_page(verifier, adr->constant))
+		return;
+	for (at = address + 4; at <= address + MAX_PAIR && !(insn.writes & bit); at += 4) {
+		if (!decode(&verifier->decoder, at, &insn) ||
+		    !image_word(&verifier->image, at, 4, &word))
+			return;
+		/* add, with an immediate operand */
+		if ((word & 0xff800000) == 0x91000000 && insn.source == adr->destination)
+			check_taken(verifier, at, adr->constant + insn.constant);
+	}
+}
+
 static void scan_aarch64(struct verifier *verifier, const struct image_section *code)
 {
 	uint64_t i, at, offset, target;
+	struct insn insn;
+	uint32_t word;
 
 	for (i = 0; i + 4 <= code->size; i += 4) {
 		at = code->address + i;
-		offset = branch_offset((uint32_t)read_little_endian(code->bytes + i, 4));
+		word = (uint32_t)read_little_endian(code->bytes + i, 4);
+		if ((word & 0x1f000000) == 0x10000000 && decode(&verifier->decoder, at, &insn))
+			check_adr(verifier, at, &insn, word >> 31);
+		offset = branch_offset(word);
 		target = at + offset;
 		if (image_branch_target(&verifier->image, at, &target) || offset)
 			check_jump(verifier, at, target);
+	}
+}
+
+static bool is_tool_table(const struct image_section *section)
+{
+	return !strncmp(section->name, "__rseq_", 7);
+}
+
+/*
+ * Words that hold addresses: those that relocation says, or, where a program is linked to fixed
+ * addresses, those that look so. In an object, addresses have 32 bits.
+ */
+static void check_relocated(struct verifier *verifier)
+{
+	const struct image *image = &verifier->image;
+	const struct image_section *section;
+	uint64_t taken;
+	size_t i;
+
+	for (i = 0; i < image->nr_relocated; i++) {
+		section = image_section_at(image, image->relocated[i]);
+		if (section && !is_tool_table(section) &&
+		    image_word(image, image->relocated[i], image->type == ET_REL ? 4 : 8, &taken))
+			check_taken(verifier, image->relocated[i], taken);
+	}
+}
+
+static void check_words(struct verifier *verifier, const struct image_section *section)
+{
+	bool x86_code = verifier->image.machine == MACHINE_X86_64 && section->executable;
+	uint64_t i, at;
+
+	if (!section->bytes || is_tool_table(section))
+		return;
+	for (i = 0; !x86_code && i + 8 <= section->size; i += 4)
+		check_taken(verifier, section->address + i,
+			    read_little_endian(section->bytes + i, 8));
+	for (i = 0; x86_code && i + 4 <= section->size; i++) {
+		at = section->address + i;
+		check_constant(verifier, at, read_little_endian(section->bytes + i, 4));
 	}
 }
 
@@ -159,8 +278,11 @@ void verify_jumps(struct verifier *verifier)
 
 	for (i = 0; i < verifier->nr_ranges; i++)
 		check_abort(verifier, verifier->ranges[i]);
+	check_relocated(verifier);
 	for (i = 0; verifier->nr_ranges && i < verifier->image.nr_sections; i++) {
 		code = &verifier->image.sections[i];
+		if (verifier->image.type == ET_EXEC && code->loaded)
+			check_words(verifier, code);
 		if (!code->executable || !code->bytes)
 			continue;
 		if (verifier->image.machine == MACHINE_X86_64)

@@ -51,15 +51,24 @@ static void patch_bits(const struct fixup *fixup, uint32_t mask, unsigned int sh
 	write_little_endian(fixup->bytes, 4, word);
 }
 
-static void fix_x86(const struct fixup *fixup)
+static void add_relocated(struct image *image, uint64_t address)
+{
+	image->relocated = array_add(image->relocated, image->nr_relocated,
+				     sizeof(*image->relocated));
+	image->relocated[image->nr_relocated++] = address;
+}
+
+static void fix_x86(struct image *image, const struct fixup *fixup)
 {
 	switch (fixup->type) {
 	case R_X86_64_64:
 		patch(fixup, 8, fixup->value);
+		add_relocated(image, fixup->place);
 		break;
 	case R_X86_64_32:
 	case R_X86_64_32S:
 		patch(fixup, 4, fixup->value);
+		add_relocated(image, fixup->place);
 		break;
 	case R_X86_64_PC64:
 		patch(fixup, 8, fixup->value - fixup->place);
@@ -97,10 +106,12 @@ static void fix_aarch64(struct image *image, const struct fixup *fixup)
 {
 	uint64_t distance = fixup->value - fixup->place;
 	uint64_t pages = (A64_PAGE(fixup->value) - A64_PAGE(fixup->place)) >> 12;
+	uint64_t table = (UNDEFINED_BASE - A64_PAGE(fixup->place)) >> 12;
 
 	switch (fixup->type) {
 	case R_AARCH64_ABS64:
 		patch(fixup, 8, fixup->value);
+		add_relocated(image, fixup->place);
 		break;
 	case R_AARCH64_ABS32:
 		patch(fixup, 4, fixup->value);
@@ -128,6 +139,14 @@ static void fix_aarch64(struct image *image, const struct fixup *fixup)
 	case R_AARCH64_ADR_PREL_PG_HI21_NC:
 		patch_bits(fixup, 0x60000000, 29, pages);
 		patch_bits(fixup, 0x00ffffe0, 5, pages >> 2);
+		break;
+	case R_AARCH64_ADR_GOT_PAGE:
+	case R_AARCH64_TLSGD_ADR_PAGE21:
+	case R_AARCH64_TLSIE_ADR_GOTTPREL_PAGE21:
+	case R_AARCH64_TLSDESC_ADR_PAGE21:
+		/* The address of a table entry that is not there yet. */
+		patch_bits(fixup, 0x60000000, 29, table);
+		patch_bits(fixup, 0x00ffffe0, 5, table >> 2);
 		break;
 	case R_AARCH64_ADD_ABS_LO12_NC:
 	case R_AARCH64_LDST8_ABS_LO12_NC:
@@ -185,17 +204,10 @@ static void relocate_object(struct image *image, Elf_Data *data,
 		fixup.value = symbol_value(section, &symbol, index) + (uint64_t)rela.r_addend;
 		fixup.tls_offset = (index & TLS_MAX) * TLS_SPACING + (uint64_t)rela.r_addend;
 		if (image->machine == MACHINE_X86_64)
-			fix_x86(&fixup);
+			fix_x86(image, &fixup);
 		else
 			fix_aarch64(image, &fixup);
 	}
-}
-
-static void add_relocated(struct image *image, uint64_t address)
-{
-	image->relocated = array_add(image->relocated, image->nr_relocated,
-				     sizeof(*image->relocated));
-	image->relocated[image->nr_relocated++] = address;
 }
 
 static void relocate_dynamic(struct image *image, Elf_Data *data, Elf_Data *symbols)

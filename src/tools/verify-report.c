@@ -57,6 +57,7 @@ static const struct {
 	[CHECK_STACK_WRITE]		= { "stack-write",		"VVVV" },
 	[CHECK_AREA_WRITE]		= { "area-write",		"VVVV" },
 	[CHECK_JUMP_IN]			= { "jump-in",			"VVVV" },
+	[CHECK_ADDRESS_TAKEN]		= { "address-taken",		"VVNN" },
 	[CHECK_MODIFIED_INPUT]		= { "modified-input",		"NV--" },
 	[CHECK_NO_CPU_CHECK]		= { "no-cpu-check",		"VVV-" },
 	[CHECK_OTHER_BASE]		= { "other-base",		"NVN-" },

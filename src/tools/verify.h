@@ -52,6 +52,7 @@ enum check {
 	CHECK_STACK_WRITE,
 	CHECK_AREA_WRITE,
 	CHECK_JUMP_IN,
+	CHECK_ADDRESS_TAKEN,
 	CHECK_MODIFIED_INPUT,
 	/* the id */
 	CHECK_NO_CPU_CHECK,
@@ -161,7 +162,7 @@ bool arms_on_way(const struct verifier *verifier, const struct critical_section 
 void verify_body(struct verifier *verifier, struct critical_section *section);
 /* Check what is known of the id, and of memory, on all paths to each store. */
 void verify_flow(struct verifier *verifier, struct critical_section *section);
-/* Check the code outside for jumps into sections. */
+/* Check the code outside for jumps into sections, and that nothing can jump there unseen. */
 void verify_jumps(struct verifier *verifier);
 /* Check that all that the tables declare was met. */
 void verify_declarations(struct verifier *verifier);

@@ -63,6 +63,8 @@
 # define TAKE_LOCK	xbegin .Lleave
 # define NO_INSTRUCTION	.byte 0x06
 # define MIDDLE		.Lmiddle + 1
+# define JUMP_TO(label)	leaq label(%rip), %r11; jmp *%r11
+# define TAKE_ABSOLUTE(label)	movq $label, %r11
 # define SHORTER	1
 # define OPCODE		.byte 0x0f, 0xb9, 0x3d
 # define OTHER_OPCODE	.byte 0x0f, 0x1f, 0x05
@@ -120,6 +122,8 @@
 # define TAKE_LOCK	ldxr x11, [x1]
 # define NO_INSTRUCTION	.inst 0
 # define MIDDLE		.Lmiddle
+# define JUMP_TO(label)	adr x11, label; br x11
+# define JUMP_TO_FAR(label)	adrp x11, label; nop; add x12, x11, :lo12:label; br x12
 # define SHORTER	2
 # define OPCODE
 # define OTHER_OPCODE

@@ -196,6 +196,16 @@ all_mutants() {
 	mutant none -p strict BEFORE_ARMING='JUMP_IF(.Lx); .Lx:'
 	mutant none -p strict 'ARM=JUMP_IF(.Lx); .Lx: STORE_TAKEN'
 	mutant none -p strict 'ARM=.Lx: STORE_TAKEN' 'OUTSIDE=TAKE(.Ldescriptor); JUMP(.Lx)'
+	# Addresses that an indirect jump may go to.
+	mutant address-taken 'OUTSIDE=JUMP_TO(.Lmiddle)'
+	mutant address-taken 'OUTSIDE=JUMP_TO(.Lx)' ARM='.Lx: STORE_TAKEN'
+	mutant address-taken -a x86_64 'OUTSIDE=TAKE_ABSOLUTE(.Lmiddle)'
+	mutant address-taken -a aarch64 'OUTSIDE=JUMP_TO_FAR(.Lmiddle)'
+	mutant address-taken 'MORE_DATA=.quad .Lmiddle'
+	mutant none -p foreign 'MORE_DATA=.quad .Lmiddle'
+	mutant none -p strict 'MORE_DATA=.quad .Lstart, .Lend, .Labort, pop'
+	mutant none -p strict 'OUTSIDE=JUMP_TO(.Lend)'
+	mutant none -p strict 'OUTSIDE=JUMP_TO(pop)'
 
 	# The commit.
 	mutant no-commit COMMIT=nop PREPARE=nop SCRATCH=
@@ -216,8 +226,21 @@ all_mutants() {
 	mutant commit-not-read -p strict LOAD=TAKE_OLD_HEAD NEXT=NOTHING
 }
 
-# What only a linker can do wrong.
+# What only a linker can do wrong, or hides.
 linked_mutants() {
+	local taken
+	for taken in 'OUTSIDE=JUMP_TO(.Lmiddle)' 'MORE_DATA=.quad .Lmiddle' \
+			'OUTSIDE=TAKE_ABSOLUTE(.Lmiddle)' 'OUTSIDE=JUMP_TO_FAR(.Lmiddle)'; do
+		label="$compiler: a program with $taken"
+		case $arch:$taken in
+		x86_64:*_FAR* | aarch64:*_ABSOLUTE*) continue ;;
+		esac
+		$compiler -D"$taken" -nostdlib -static -Wl,-e,pop "$sources/mutant.S" \
+			-o "$work/mutant" && expect 1 '[address-taken]' "$work/mutant"
+	done
+	label="$compiler: a library with an address inside"
+	$compiler -D'MORE_DATA=.quad .Lmiddle' -shared -nostdlib "$sources/mutant.S" \
+		-o "$work/mutant" && expect 1 '[address-taken]' "$work/mutant"
 	label="$compiler: descriptors at an odd place"
 	if $compiler -DDESCRIPTOR_ALIGN=8 -nostdlib -static -Wl,--section-start=__rseq_cs=0x500008 \
 			-Wl,-e,pop "$sources/mutant.S" -o "$work/mutant" 2>"$work/errors"; then
