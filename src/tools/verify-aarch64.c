@@ -213,6 +213,19 @@ static bool decode_vector(uint32_t word, struct insn *insn)
 	return true;
 }
 
+/*
+ * An interrupt may come between the accesses that one store makes: to each register of a pair, to
+ * each element of a structure, and to each half of 128 bits, but on processors of late.
+ */
+static bool stores_in_steps(uint32_t word, uint8_t size)
+{
+	bool pair = MATCHES(word, 0x3a000000, 0x28000000);
+	bool structure = MATCHES(word, 0xbe000000, 0x0c000000);
+	bool single_element = MATCHES(word, 0xbf202000, 0x0d000000);
+
+	return pair || (structure && !single_element) || size > 8;
+}
+
 static void set_memory(struct insn *insn, uint32_t word, bool load, bool vector, uint8_t size)
 {
 	uint8_t data = (uint8_t)(RD(word) + (vector ? REGISTER_VECTOR : 0));
@@ -231,6 +244,8 @@ static void set_memory(struct insn *insn, uint32_t word, bool load, bool vector,
 		insn->flags |= INSN_STORE;
 		insn->reads |= data_bit;
 		insn->source = data;
+		if (stores_in_steps(word, size))
+			insn->flags |= INSN_INTERRUPTIBLE;
 	}
 }
 

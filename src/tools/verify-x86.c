@@ -94,6 +94,28 @@ static bool is_forbidden(unsigned int id)
 	}
 }
 
+/*
+ * Stores in steps, between which an interrupt or a fault may come. Others are done as a whole or
+ * not at all as far as their own thread can tell.
+ */
+static bool stores_in_steps(unsigned int id)
+{
+	switch (id) {
+	case X86_INS_VPSCATTERDD: case X86_INS_VPSCATTERDQ:
+	case X86_INS_VPSCATTERQD: case X86_INS_VPSCATTERQQ:
+	case X86_INS_VSCATTERDPD: case X86_INS_VSCATTERDPS:
+	case X86_INS_VSCATTERQPD: case X86_INS_VSCATTERQPS:
+	case X86_INS_FNSAVE: case X86_INS_FNSTENV: case X86_INS_FBSTP:
+	case X86_INS_FXSAVE: case X86_INS_FXSAVE64:
+	case X86_INS_XSAVE: case X86_INS_XSAVE64:
+	case X86_INS_XSAVEC: case X86_INS_XSAVEC64:
+	case X86_INS_XSAVEOPT: case X86_INS_XSAVEOPT64:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void read_memory_operand(const cs_insn *decoded, const cs_x86_op *operand,
 		struct insn *insn)
 {
@@ -272,8 +294,9 @@ static void find_meaning(const cs_insn *decoded, struct insn *insn)
 	    in_group(decoded, X86_GRP_VM) || in_group(decoded, X86_GRP_SGX))
 		insn->flags |= INSN_FORBIDDEN;
 	/* A string instruction that repeats counts in rcx. */
-	if ((insn->flags & INSN_STORE) && decoded->detail->x86.prefix[0] &&
-	    (insn->writes & REGISTER_BIT(register_number(X86_REG_RCX))))
+	if (stores_in_steps(decoded->id) ||
+	    ((insn->flags & INSN_STORE) && decoded->detail->x86.prefix[0] &&
+	     (insn->writes & REGISTER_BIT(register_number(X86_REG_RCX)))))
 		insn->flags |= INSN_INTERRUPTIBLE;
 }
 
