@@ -60,7 +60,7 @@ static const struct {
 	[CHECK_ADDRESS_TAKEN]		= { "address-taken",		"VVNN" },
 	[CHECK_MODIFIED_INPUT]		= { "modified-input",		"NV--" },
 	[CHECK_NO_CPU_CHECK]		= { "no-cpu-check",		"VVV-" },
-	[CHECK_OTHER_BASE]		= { "other-base",		"NVN-" },
+	[CHECK_OTHER_BASE]		= { "other-base",		"VVN-" },
 	[CHECK_STORE_BEFORE_CHECK]	= { "store-before-check",	"VVV-" },
 	[CHECK_UNGUARDED_COMMIT]	= { "unguarded-commit",		"VVV-" },
 	[CHECK_UNCHECKED_INDEX]		= { "unchecked-index",		"NVN-" },

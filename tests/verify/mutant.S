@@ -14,6 +14,7 @@
 # define TAKE(d)	leaq d(%rip), %rax
 # define TAKE_LOW_HALF	leal .Ldescriptor(%rip), %eax
 # define STORE_TAKEN	movq %rax, AREA(8)
+# define ARM_LOCAL	movq %rax, 8(%rsp)
 # define CHECK_FIELD(f)	cmpl %edx, AREA(f); jne .Lleave
 # define CHECK_INVERTED	cmpl %edx, AREA(4); je .Lleave
 # define CHECK_UNUSED	cmpl %edx, AREA(4)
@@ -74,6 +75,7 @@
 # define AREA(offset)	[x3, offset]
 # define TAKE(d)	adrp x16, d; add x16, x16, :lo12:d
 # define STORE_TAKEN	str x16, AREA(8)
+# define ARM_LOCAL	str x16, [sp, #8]
 # define CHECK_FIELD(f)	ldr w17, AREA(f); cmp w17, w2; b.ne .Lleave
 # define CHECK_INVERTED	ldr w17, AREA(4); cmp w17, w2; b.eq .Lleave
 # define CHECK_UNUSED	ldr w17, AREA(4); cmp w17, w2

@@ -145,8 +145,13 @@ all_mutants() {
 		PREPARE='STORE_OUT; .Learly: STORE_BESIDE' 'SCRATCH=.quad .Lscratch, .Learly'
 	mutant none -p strict 'CHECK=INDEX; LIMIT' \
 		PREPARE='STORE_OUT; .Learly: STORE_BESIDE' 'SCRATCH=.quad .Lscratch, .Learly'
-	mutant none CHECK=CHECK_ELSEWHERE
+	mutant other-base CHECK=CHECK_ELSEWHERE
 	mutant other-base -p strict CHECK=CHECK_ELSEWHERE
+	mutant none -p foreign CHECK=CHECK_ELSEWHERE
+	mutant other-base -a x86_64 CHECK='cmpl %edx, .Ldata(%rip); jne .Lleave'
+	mutant other-base -a aarch64 CHECK='ldr w17, .Lx; cmp w17, w2; b.ne .Lleave; .Lx:'
+	mutant other-base ARM=ARM_LOCAL
+	mutant other-base -p strict ARM=ARM_LOCAL
 
 	# Instructions.
 	mutant bad-boundary 'LENGTH=.Lend - .Lstart - SHORTER'
