@@ -56,6 +56,41 @@ static void add_descriptor(struct verifier *verifier, uint64_t address)
 			 "no relocation adjusts the descriptor's addresses at load");
 }
 
+/* A descriptor may be anywhere in the program, if __rseq_cs_ptr_array says where. */
+static void note_descriptor(struct verifier *verifier, uint64_t address)
+{
+	verifier->descriptors = array_add(verifier->descriptors, verifier->nr_descriptors,
+					  sizeof(*verifier->descriptors));
+	verifier->descriptors[verifier->nr_descriptors++] = address;
+}
+
+static void follow_pointer(struct verifier *verifier, uint64_t address)
+{
+	const struct image_section *section;
+	uint64_t pointer, start;
+
+	image_word(&verifier->image, address, 8, &pointer);
+	section = image_section_at(&verifier->image, pointer);
+	/* What begins with no code is taken for no descriptor, so that the pointer is stray. */
+	if (section && section->loaded && strcmp(section->name, "__rseq_cs") != 0 &&
+	    image_bytes(&verifier->image, pointer, DESCRIPTOR_SIZE) &&
+	    image_word(&verifier->image, pointer + 8, 8, &start) &&
+	    image_executable(&verifier->image, start))
+		note_descriptor(verifier, pointer);
+}
+
+static void add_descriptors(struct verifier *verifier)
+{
+	const uint64_t *descriptors = verifier->descriptors;
+	size_t i, nr = verifier->nr_descriptors;
+
+	if (nr)
+		qsort(verifier->descriptors, nr, sizeof(*descriptors), compare_addresses);
+	for (i = 0; i < nr; i++)
+		if (!i || descriptors[i] != descriptors[i - 1])
+			add_descriptor(verifier, descriptors[i]);
+}
+
 /* Call add for each entry of all sections of that name. Returns: how many sections there are. */
 static size_t for_each_entry(struct verifier *verifier, const char *name, unsigned int size,
 		void (*add)(struct verifier *verifier, uint64_t address))
@@ -69,13 +104,24 @@ static size_t for_each_entry(struct verifier *verifier, const char *name, unsign
 		if (strcmp(table->name, name))
 			continue;
 		found++;
-		if (table->size % size || (table->size && !table->bytes))
-			complain(verifier, NULL, CHECK_BAD_TABLE, table->address,
-				 "%s does not consist of entries of %u bytes", name, size);
 		for (offset = 0; table->bytes && table->size - offset >= size; offset += size)
 			add(verifier, table->address + offset);
 	}
 	return found;
+}
+
+static void check_entries(struct verifier *verifier, const char *name, unsigned int size)
+{
+	const struct image_section *table;
+	size_t i;
+
+	for (i = 0; i < verifier->image.nr_sections; i++) {
+		table = &verifier->image.sections[i];
+		if (!strcmp(table->name, name) &&
+		    (table->size % size || (table->size && !table->bytes)))
+			complain(verifier, NULL, CHECK_BAD_TABLE, table->address,
+				 "%s does not consist of entries of %u bytes", name, size);
+	}
 }
 
 static void add_exit(struct verifier *verifier, uint64_t address)
@@ -308,7 +354,13 @@ void verify_tables(struct verifier *verifier)
 	struct critical_section *section;
 	size_t i;
 
-	for_each_entry(verifier, "__rseq_cs", DESCRIPTOR_SIZE, add_descriptor);
+	check_entries(verifier, "__rseq_cs", DESCRIPTOR_SIZE);
+	check_entries(verifier, "__rseq_cs_ptr_array", 8);
+	check_entries(verifier, "__rseq_exit_point_array", 16);
+	check_entries(verifier, "__rseq_scratch", 8);
+	for_each_entry(verifier, "__rseq_cs", DESCRIPTOR_SIZE, note_descriptor);
+	for_each_entry(verifier, "__rseq_cs_ptr_array", 8, follow_pointer);
+	add_descriptors(verifier);
 	verifier->has_exits = for_each_entry(verifier, "__rseq_exit_point_array", 16, add_exit);
 	verifier->has_scratch = for_each_entry(verifier, "__rseq_scratch", 8, add_scratch);
 	if (verifier->nr_exits)

@@ -70,6 +70,7 @@ static void close_verifier(struct verifier *verifier)
 		free(verifier->sections[i].insns);
 	for (i = 0; i < verifier->nr_findings; i++)
 		free(verifier->findings[i].message);
+	free(verifier->descriptors);
 	free(verifier->sections);
 	free(verifier->ranges);
 	free(verifier->exits);

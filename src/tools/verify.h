@@ -123,6 +123,8 @@ struct verifier {
 	struct decoder decoder;
 	struct line_table *lines;	/* NULL without debug information */
 	const char *note;		/* why there is nothing to verify */
+	uint64_t *descriptors;		/* where the tables say that they are */
+	size_t nr_descriptors;
 	struct critical_section *sections;	/* by descriptor */
 	size_t nr_sections;
 	struct critical_section **ranges;	/* those analysable, by start */

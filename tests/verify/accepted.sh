@@ -146,7 +146,7 @@ others() {
 many_sections() {
 	label="$compiler: 65536 sections before"
 	{
-		sed '/^	.section __rseq_cs,/,$d' "$sources/mutant.S"
+		sed '/^	TABLE$/,$d' "$sources/mutant.S"
 		echo '.altmacro
 		.macro code number
 		.section .text.\number, "ax"
@@ -158,7 +158,7 @@ many_sections() {
 		.set number, number + 1
 		.endr
 		.noaltmacro'
-		sed -n '/^	.section __rseq_cs,/,$p' "$sources/mutant.S"
+		sed -n '/^	TABLE$/,$p' "$sources/mutant.S"
 	} >"$work/many.S"
 	$compiler -c "$work/many.S" -o "$work/file.o" || { fail "$label"; return; }
 	expect 0 ' object, 2 sections, 0 violations' --profile=strict "$work/file.o"

@@ -164,6 +164,9 @@
 #ifndef TABLE_FLAGS
 # define TABLE_FLAGS	"aw"
 #endif
+#ifndef TABLE
+# define TABLE		.section __rseq_cs, TABLE_FLAGS
+#endif
 #ifndef MORE_DESCRIPTORS
 # define MORE_DESCRIPTORS
 #endif
@@ -219,7 +222,7 @@
 # define OTHER_TABLES	1
 #endif
 
-	.section __rseq_cs, TABLE_FLAGS
+	TABLE
 	.balign DESCRIPTOR_ALIGN
 .Ldescriptor:
 	.long VERSION, FLAGS

@@ -71,6 +71,11 @@ all_mutants() {
 	mutant ptr-duplicate 'POINTERS=.quad .Ldescriptor, .Ldescriptor'
 	mutant ptr-stray 'POINTERS=.quad .Ldescriptor, .Ldata'
 	mutant ptr-stray 'POINTERS=.quad .Ldescriptor, .Ldescriptor + 8'
+	mutant ptr-stray 'POINTERS=.quad .Ldescriptor, .Ldata' 'MORE_DATA=.space 64'
+	# Descriptors are followed to where the pointers lead.
+	mutant none -p strict 'TABLE=.section .data.rel.ro, "aw"'
+	mutant bad-flags 'TABLE=.section .data.rel.ro, "aw"' FLAGS=1
+	mutant jump-in 'TABLE=.section .data.rel.ro, "aw"' 'OUTSIDE=JUMP(.Lmiddle)'
 	mutant unrecorded-exit EXITS=
 	mutant unrecorded-exit 'EXITS=.quad .Lother_start, .Lleave'
 	mutant unrecorded-exit 'EXITS=.quad .Lstart, pop'
