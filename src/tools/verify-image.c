@@ -163,6 +163,9 @@ static const char *list_sections(struct image *image)
 			image->section_numbers = elf_section;
 			image->numbered_symbols = header.sh_link;
 		}
+		if (header.sh_type == SHT_NOBITS && header.sh_size &&
+		    !strncmp(name, "__rseq_cs", 9))
+			return "debug information without the program: verify what it belongs to";
 		if (is_wanted(&header, name))
 			error = add_section(image, elf_section, &header, name, &next_address);
 	}

@@ -60,6 +60,14 @@ printf '\0\0\0\0\0\0\0\0' | dd of=bare.o bs=1 seek=40 conv=notrunc 2>/dev/null
 printf '\0\0\0\0' | dd of=bare.o bs=1 seek=60 conv=notrunc 2>/dev/null
 expect 2 'no section headers: critical sections cannot be found' bare.o
 
+label='debug information alone'
+objcopy=$($compiler -print-prog-name=objcopy)
+if "$objcopy" --only-keep-debug good.o split.o 2>errors; then
+	expect 2 'split.o: cannot verify: debug information without the program' split.o
+else
+	echo "left out: $label: $(head -n 1 errors)"
+fi
+
 label='an archive'
 "${AR:-ar}" rc all.a good.o bad.o plain.o || fail 'ar'
 expect 1 'all.a(bad.o): ' all.a
