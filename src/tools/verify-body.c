@@ -82,6 +82,9 @@ static void check_branch(struct verifier *verifier, struct critical_section *sec
 	if (!image_executable(&verifier->image, target))
 		complain(verifier, section, CHECK_UNRECORDED_EXIT, insn->address,
 			 "an exit to 0x%" PRIx64 ", which is not executable code", target);
+	else if (splits_insn(verifier, target))
+		complain(verifier, section, CHECK_BAD_BOUNDARY, insn->address,
+			 "an exit into the middle of an instruction, to 0x%" PRIx64, target);
 	else if (!verifier->has_exits)
 		verifier->needs_exits = true;
 	else if (!recorded)

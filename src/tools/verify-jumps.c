@@ -10,6 +10,8 @@
 /* From where to decode up to a suspected jump, where no symbol says where instructions begin. */
 #define LEAD_IN		512
 #define MAX_LEAD_IN	65536
+/* How far from its begin a function is decoded to find where an exit leads. */
+#define MAX_SURE	16384
 /* How far behind adrp, in bytes, the rest of the address is added. */
 #define MAX_PAIR	32
 
@@ -58,6 +60,20 @@ static struct critical_section *entered_section(const struct verifier *verifier,
 	if (section && target > section->arming && !arms_on_way(verifier, section, jump, target))
 		return section;
 	return NULL;
+}
+
+bool splits_insn(const struct verifier *verifier, uint64_t address)
+{
+	const struct image_symbol *symbol = image_symbol_at(&verifier->image, address);
+	struct insn insn;
+
+	if (verifier->image.machine == MACHINE_AARCH64)
+		return address % 4;
+	/* Only from the begin of a function, and not from far away, is that sure enough. */
+	if (!symbol || !symbol->function || address - symbol->address > MAX_SURE)
+		return false;
+	insn = insn_around(verifier, address);
+	return insn.size && insn.address != address;
 }
 
 static bool is_real_branch(const struct verifier *verifier, uint64_t address, uint64_t target)

@@ -169,6 +169,8 @@ void verify_jumps(struct verifier *verifier);
 /* Check that all that the tables declare was met. */
 void verify_declarations(struct verifier *verifier);
 
+/* Returns: whether address is known to lie inside an instruction. */
+bool splits_insn(const struct verifier *verifier, uint64_t address);
 /* Returns: the analysable section whose range holds address, or NULL. */
 struct critical_section *section_around(const struct verifier *verifier, uint64_t address);
 /* Returns: the analysable section with the lowest start above address, or NULL. */

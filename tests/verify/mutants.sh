@@ -161,6 +161,9 @@ all_mutants() {
 	# Instructions.
 	mutant bad-boundary 'LENGTH=.Lend - .Lstart - SHORTER'
 	mutant bad-boundary -a x86_64 'INSERT=JUMP_IF(.Lscratch + 1)'
+	mutant bad-boundary -a x86_64 'INSERT=JUMP_IF(push + 1)' \
+		'EXITS=.quad .Lstart, .Lleave, .Lstart, push + 1'
+	mutant none -p strict 'INSERT=JUMP_IF(push)' 'EXITS=.quad .Lstart, .Lleave, .Lstart, push'
 	mutant undecodable INSERT=NO_INSTRUCTION
 	mutant call-inside INSERT=CALL
 	mutant call-inside INSERT=CALL_POINTER
