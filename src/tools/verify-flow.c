@@ -61,6 +61,7 @@ enum truth {
 
 struct facts {
 	bool reached;
+	bool pending;			/* its instruction is on the list of those to follow */
 	enum origin flags;
 	uint64_t sets[NR_SETS];
 	uint64_t stored;		/* operands that some path has written */
@@ -70,6 +71,8 @@ struct flow {
 	struct verifier *verifier;
 	struct critical_section *section;
 	struct facts *before;		/* by instruction */
+	size_t *pending;		/* a ring of as many as there are instructions */
+	size_t first_pending, nr_pending;
 	bool any_id;
 	bool other_base;		/* the id is read through another register than arming's */
 	struct memory_operand id_operand;	/* then: how */
@@ -326,24 +329,42 @@ static bool meet(struct facts *known, const struct facts *other)
 	return lost || gained || differ;
 }
 
-static bool meet_at(struct flow *flow, uint64_t address, const struct facts *facts)
+static void add_pending(struct flow *flow, size_t index)
+{
+	if (flow->before[index].pending)
+		return;
+	flow->before[index].pending = true;
+	flow->pending[(flow->first_pending + flow->nr_pending++) % flow->section->nr_insns] =
+		index;
+}
+
+static size_t take_pending(struct flow *flow)
+{
+	size_t index = flow->pending[flow->first_pending];
+
+	flow->first_pending = (flow->first_pending + 1) % flow->section->nr_insns;
+	flow->nr_pending--;
+	flow->before[index].pending = false;
+	return index;
+}
+
+static void meet_at(struct flow *flow, uint64_t address, const struct facts *facts)
 {
 	struct critical_section *section = flow->section;
 	const struct insn *insn = bsearch(&address, section->insns, section->nr_insns,
 					  sizeof(*insn), compare_addresses);
 
-	return insn && meet(&flow->before[insn - section->insns], facts);
+	if (insn && meet(&flow->before[insn - section->insns], facts))
+		add_pending(flow, (size_t)(insn - section->insns));
 }
 
-/* Follow one instruction. Returns: whether any instruction has to be followed again. */
-static bool follow(struct flow *flow, size_t index)
+/* Follow one instruction, to those that what is known behind it is news for. */
+static void follow(struct flow *flow, size_t index)
 {
 	const struct insn *insn = &flow->section->insns[index];
 	struct facts next = flow->before[index], taken;
-	bool changed = false, branches = (insn->flags & INSN_BRANCH) && !(insn->flags & INSN_CALL);
+	bool branches = (insn->flags & INSN_BRANCH) && !(insn->flags & INSN_CALL);
 
-	if (!next.reached)
-		return false;
 	pass(flow, insn, &next);
 	if (branches) {
 		taken = next;
@@ -351,12 +372,12 @@ static bool follow(struct flow *flow, size_t index)
 			learn(insn, &taken, &next);
 			learn_choice(flow, insn, &taken, &next);
 		}
-		changed = meet_at(flow, insn->target, &taken);
+		meet_at(flow, insn->target, &taken);
 	}
 	if ((branches && insn->condition == CONDITION_ALWAYS) || (insn->flags & INSN_RETURN) ||
 	    ((insn->flags & INSN_INDIRECT) && !(insn->flags & INSN_CALL)))
-		return changed;
-	return meet_at(flow, insn->address + insn->size, &next) || changed;
+		return;
+	meet_at(flow, insn->address + insn->size, &next);
 }
 
 /* Whether any operand among bits shares bytes with memory. */
@@ -527,19 +548,18 @@ static void check_inputs(struct flow *flow)
 void verify_flow(struct verifier *verifier, struct critical_section *section)
 {
 	struct flow flow = { .verifier = verifier, .section = section };
-	bool changed = true;
-	size_t i;
 
 	if (!section->complete)
 		return;
+	flow.pending = array_new(section->nr_insns, sizeof(*flow.pending));
 	flow.before = array_new(section->nr_insns, sizeof(*flow.before));
 	find_id(&flow);
 	flow.before[0].reached = true;
 	flow.before[0].sets[SET_TRUTHS] = AREA_KEPT;
 	flow.before[0].sets[SET_APART] = ~address_registers(&section->area);
-	while (changed)
-		for (i = 0, changed = false; i < section->nr_insns; i++)
-			changed |= follow(&flow, i);
+	add_pending(&flow, 0);
+	while (flow.nr_pending)
+		follow(&flow, take_pending(&flow));
 	if (flow.any_id)
 		check_order(&flow);
 	else if (section->armed)
@@ -550,5 +570,6 @@ void verify_flow(struct verifier *verifier, struct critical_section *section)
 	if (section->commit)
 		check_commit(&flow, &section->insns[section->nr_insns - 1],
 			     &flow.before[section->nr_insns - 1]);
+	free(flow.pending);
 	free(flow.before);
 }
