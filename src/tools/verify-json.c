@@ -18,15 +18,12 @@ static void print_address(struct json *json, const char *key, uint64_t address)
 
 static void print_findings(struct json *json, const struct verifier *verifier, size_t section)
 {
-	const struct finding *finding;
+	size_t i, nr;
+	const struct finding *finding = findings_of(verifier, section, &nr);
 	char place[MAX_TEXT];
-	size_t i;
 
 	json_open_array(json, "findings");
-	for (i = 0; i < verifier->nr_findings; i++) {
-		finding = &verifier->findings[i];
-		if (finding->section != section)
-			continue;
+	for (i = 0; i < nr; i++, finding++) {
 		format_place(verifier, finding->address, place, sizeof(place));
 		json_open_object(json, NULL);
 		json_string(json, "check", check_name(finding->check));

@@ -106,7 +106,8 @@ void complain(struct verifier *verifier, struct critical_section *section, enum 
 		return;
 	verifier->findings = array_add(verifier->findings, verifier->nr_findings,
 				       sizeof(*verifier->findings));
-	finding = &verifier->findings[verifier->nr_findings++];
+	finding = &verifier->findings[verifier->nr_findings];
+	finding->number = verifier->nr_findings++;
 	finding->section = section ? (size_t)(section - verifier->sections) : WHOLE_FILE;
 	finding->check = check;
 	finding->violation = checks[check].weights[verifier->profile] == 'V';
@@ -120,6 +121,39 @@ void complain(struct verifier *verifier, struct critical_section *section, enum 
 	verifier->nr_violations++;
 	if (section)
 		section->nr_violations++;
+}
+
+static int compare_findings(const void *a, const void *b)
+{
+	const struct finding *left = a, *right = b;
+
+	if (left->section != right->section)
+		return left->section < right->section ? -1 : 1;
+	return (left->number > right->number) - (left->number < right->number);
+}
+
+void sort_findings(struct verifier *verifier)
+{
+	if (verifier->nr_findings)
+		qsort(verifier->findings, verifier->nr_findings, sizeof(*verifier->findings),
+		      compare_findings);
+}
+
+const struct finding *findings_of(const struct verifier *verifier, size_t section, size_t *nr)
+{
+	size_t low = 0, high = verifier->nr_findings, middle;
+
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		if (verifier->findings[middle].section < section)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (*nr = 0; low + *nr < verifier->nr_findings; ++*nr)
+		if (verifier->findings[low + *nr].section != section)
+			break;
+	return verifier->findings + low;
 }
 
 const char *check_name(enum check check)
@@ -171,11 +205,11 @@ static void print_finding(const struct verifier *verifier, const struct finding 
 
 static void print_findings(const struct verifier *verifier, size_t section, const char *place)
 {
-	size_t i;
+	size_t i, nr;
+	const struct finding *findings = findings_of(verifier, section, &nr);
 
-	for (i = 0; i < verifier->nr_findings; i++)
-		if (verifier->findings[i].section == section)
-			print_finding(verifier, &verifier->findings[i], place);
+	for (i = 0; i < nr; i++)
+		print_finding(verifier, &findings[i], place);
 }
 
 static void print_section(const struct verifier *verifier, size_t index)

@@ -41,6 +41,7 @@ static void verify_sections(struct verifier *verifier)
 	}
 	verify_jumps(verifier);
 	verify_declarations(verifier);
+	sort_findings(verifier);
 }
 
 static void print_file(struct session *session, const struct verifier *verifier,

@@ -110,6 +110,7 @@ struct scratch_store {
 
 struct finding {
 	size_t section;			/* index, or WHOLE_FILE */
+	size_t number;			/* in the order of complaints */
 	enum check check;
 	bool violation;			/* else a note */
 	uint64_t address;
@@ -135,7 +136,7 @@ struct verifier {
 	size_t nr_exits;
 	struct scratch_store *scratch;	/* by address */
 	size_t nr_scratch;
-	struct finding *findings;
+	struct finding *findings;	/* by section and number once sort_findings() was called */
 	size_t nr_findings;
 	size_t nr_violations;
 };
@@ -187,6 +188,9 @@ bool is_declared_scratch(struct verifier *verifier, uint64_t address);
 __attribute__((format(printf, 5, 6)))
 void complain(struct verifier *verifier, struct critical_section *section, enum check check,
 		uint64_t address, const char *format, ...);
+void sort_findings(struct verifier *verifier);
+/* Returns: the first of nr findings of a section, or of WHOLE_FILE. */
+const struct finding *findings_of(const struct verifier *verifier, size_t section, size_t *nr);
 /* Returns: 0, or -1 if there is no profile of that name. */
 int profile_by_name(const char *name, enum profile *profile);
 void print_profiles(FILE *stream);
