@@ -10,8 +10,10 @@
 /* From where to decode up to a suspected jump, where no symbol says where instructions begin. */
 #define LEAD_IN		512
 #define MAX_LEAD_IN	65536
-/* How far from its begin a function is decoded to find where an exit leads. */
+/* How far, in bytes, is decoded or searched for what is not worth more. */
 #define MAX_SURE	16384
+/* How far behind where a branch leads another is taken to follow it. */
+#define MAX_ENTRY	64
 /* How far behind adrp, in bytes, the rest of the address is added. */
 #define MAX_PAIR	32
 
@@ -76,6 +78,63 @@ bool splits_insn(const struct verifier *verifier, uint64_t address)
 	return insn.size && insn.address != address;
 }
 
+static uint64_t relative(const unsigned char *bytes, unsigned int size, uint64_t next)
+{
+	uint64_t value = read_little_endian(bytes, size), sign = UINT64_C(1) << (8 * size - 1);
+
+	return next + ((value ^ sign) - sign);
+}
+
+/* Whether the bytes could begin a direct jump or call of x86-64, and where it would lead. */
+static bool guess_branch(const unsigned char *bytes, uint64_t size, uint64_t at, uint64_t *target)
+{
+	if (size >= 2 && ((bytes[0] & 0xf0) == 0x70 || bytes[0] == 0xeb ||
+			  (bytes[0] & 0xfc) == 0xe0))
+		*target = relative(bytes + 1, 1, at + 2);
+	else if (size >= 5 && (bytes[0] & 0xfe) == 0xe8)
+		*target = relative(bytes + 1, 4, at + 5);
+	else if (size >= 6 && bytes[0] == 0x0f && (bytes[1] & 0xf0) == 0x80)
+		*target = relative(bytes + 2, 4, at + 6);
+	else
+		return false;
+	return true;
+}
+
+/* Whether decoding from one address on comes to the branch that the byte at address belongs to. */
+static bool leads_to_branch(const struct verifier *verifier, uint64_t from, uint64_t address,
+		uint64_t target)
+{
+	struct insn insn = { 0 };
+
+	for (; from <= address; from += insn.size)
+		if (!decode(&verifier->decoder, from, &insn) || !insn.size)
+			return false;
+	return (insn.flags & INSN_BRANCH) && insn.target == target;
+}
+
+/*
+ * Data in a function put decoding out of step, up to an instruction that some branch leads to. One
+ * nearby is looked for that leads shortly before address.
+ */
+static bool is_reached_branch(const struct verifier *verifier, uint64_t address, uint64_t target)
+{
+	const struct image_section *code = image_section_at(&verifier->image, address);
+	uint64_t i = address - code->address, end, entry;
+	struct insn insn;
+
+	end = code->size - i > MAX_SURE ? i + MAX_SURE : code->size;
+	for (i = i > MAX_SURE ? i - MAX_SURE : 0; i < end; i++) {
+		if (!guess_branch(code->bytes + i, code->size - i, code->address + i, &entry) ||
+		    address - entry > MAX_ENTRY ||
+		    !leads_to_branch(verifier, entry, address, target))
+			continue;
+		insn = insn_around(verifier, code->address + i);
+		if ((insn.flags & INSN_BRANCH) && insn.target == entry)
+			return true;
+	}
+	return false;
+}
+
 static bool is_real_branch(const struct verifier *verifier, uint64_t address, uint64_t target)
 {
 	struct insn insn;
@@ -83,7 +142,8 @@ static bool is_real_branch(const struct verifier *verifier, uint64_t address, ui
 	if (verifier->image.machine == MACHINE_AARCH64)
 		return true;
 	insn = insn_around(verifier, address);
-	return (insn.flags & INSN_BRANCH) && insn.target == target;
+	return ((insn.flags & INSN_BRANCH) && insn.target == target) ||
+		is_reached_branch(verifier, address, target);
 }
 
 /* The section whose range, or the code that arms it, holds address behind its begin, or NULL. */
@@ -141,27 +201,16 @@ static void check_constant(struct verifier *verifier, uint64_t address, uint64_t
 		check_taken(verifier, insn.address, guess);
 }
 
-static uint64_t relative(const unsigned char *bytes, unsigned int size, uint64_t next)
-{
-	uint64_t value = read_little_endian(bytes, size), sign = UINT64_C(1) << (8 * size - 1);
-
-	return next + ((value ^ sign) - sign);
-}
-
 /* Every byte that could begin a direct jump or call, or compute an address. */
 static void scan_x86(struct verifier *verifier, const struct image_section *code)
 {
 	const unsigned char *bytes = code->bytes;
-	uint64_t i, at, size = code->size;
+	uint64_t i, at, target, size = code->size;
 
 	for (i = 0; i + 2 <= size; i++) {
 		at = code->address + i;
-		if ((bytes[i] & 0xf0) == 0x70 || bytes[i] == 0xeb || (bytes[i] & 0xfc) == 0xe0)
-			check_jump(verifier, at, relative(bytes + i + 1, 1, at + 2));
-		else if ((bytes[i] & 0xfe) == 0xe8 && i + 5 <= size)
-			check_jump(verifier, at, relative(bytes + i + 1, 4, at + 5));
-		else if (bytes[i] == 0x0f && (bytes[i + 1] & 0xf0) == 0x80 && i + 6 <= size)
-			check_jump(verifier, at, relative(bytes + i + 2, 4, at + 6));
+		if (guess_branch(bytes + i, size - i, at, &target))
+			check_jump(verifier, at, target);
 		else if (bytes[i] == 0x8d && (bytes[i + 1] & 0xc7) == 0x05 && i + 6 <= size)
 			check_constant(verifier, at, relative(bytes + i + 2, 4, at + 6));
 	}

@@ -209,6 +209,10 @@ all_mutants() {
 	mutant none -p strict BEFORE_ARMING='JUMP_IF(.Lx); .Lx:'
 	mutant none -p strict 'ARM=JUMP_IF(.Lx); .Lx: STORE_TAKEN'
 	mutant none -p strict 'ARM=.Lx: STORE_TAKEN' 'OUTSIDE=TAKE(.Ldescriptor); JUMP(.Lx)'
+	mutant jump-in -a x86_64 \
+		'OUTSIDE=jmp .Lx; .byte 0x48, 0xb8; .Lx: jmp .Lmiddle; nop; nop; nop; nop; nop; nop'
+	mutant none -p strict -a x86_64 \
+		'OUTSIDE=jmp .Lx; .byte 0x48, 0xb8; .Lx: jmp .Lleave; nop; nop; nop; nop; nop; nop'
 	# Addresses that an indirect jump may go to.
 	mutant address-taken 'OUTSIDE=JUMP_TO(.Lmiddle)'
 	mutant address-taken 'OUTSIDE=JUMP_TO(.Lx)' ARM='.Lx: STORE_TAKEN'
