@@ -46,8 +46,9 @@ tests_unit_test_api_override_LDADD = src/librseq.la
 tests_unit_test_handover_LDADD = src/librseq.la
 tests_unit_test_headers_nolink_LDADD =
 tests_unit_test_memory_LDADD = src/librseq.la
+tests_unit_test_memory_CPPFLAGS = $(AM_CPPFLAGS) $(memory_urcu_CPPFLAGS)
 if HAVE_URCU_ALL
-tests_unit_test_memory_CPPFLAGS = $(AM_CPPFLAGS) $(URCU_ALL_CFLAGS) -DWITH_URCU=1
+memory_urcu_CPPFLAGS = $(URCU_ALL_CFLAGS) -DWITH_URCU=1
 endif
 
 if HAVE_CXX
