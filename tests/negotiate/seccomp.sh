@@ -23,8 +23,10 @@ refused $EBUSY "available=0 owner=none $(expect_none refused EBUSY)"
 # The kernel's own answer where another area is registered.
 refused $EINVAL "owner=foreign $(expect_none foreign EBUSY)" foreign
 
-# It says that all is well, and nothing was done.
-refused 0 "available=0 owner=none $(expect_none no-syscall ENOSYS)"
+# It says that all is well, and nothing was done. libc itself is not tried: it believes that, and its
+# areas begin with zeros on some architectures, like those of threads on CPU 0.
+try "filter answers 0" "before.reason=not-registered available=0 owner=none \
+$(expect_none no-syscall ENOSYS)" env "$libc_off" "$filter" 0 "$worker" report
 
 # A filter for the lengths that nobody registers here changes nothing.
 length=$(own_length "$(fact kernel_feature_size)" "$(fact kernel_align)")
