@@ -75,6 +75,7 @@ tests_unit_test_stack_fence_SOURCES = tests/unit/test-stack-fence.c $(child_head
 # These call library internals, which the shared library hides.
 tests_unit_test_cpus_SOURCES = tests/unit/test-cpus.c src/cpus.c src/internal.h
 tests_unit_test_cpus_CPPFLAGS = $(internal_CPPFLAGS)
+tests_unit_test_ring_damage_CPPFLAGS = $(internal_CPPFLAGS)
 tests_unit_test_kernel_SOURCES = tests/unit/test-kernel.c src/kernel.c src/internal.h
 tests_unit_test_kernel_CPPFLAGS = $(internal_CPPFLAGS)
 internal_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/src -D_GNU_SOURCE=
