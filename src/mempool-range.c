@@ -367,9 +367,14 @@ void rseq_range_zero(struct mempool_range *range, size_t offset, size_t len, con
 		}
 }
 
+static size_t poison_bit(const struct mempool_range *range, uint32_t index, int row)
+{
+	return (size_t)row * range->pool->nr_items + index;
+}
+
 static bool is_poisoned(const struct mempool_range *range, uint32_t index, int row)
 {
-	size_t bit = (size_t)row * range->pool->nr_items + index;
+	size_t bit = poison_bit(range, index, row);
 
 	return range->poisoned[bit / 64] & (uint64_t)1 << bit % 64;
 }
@@ -383,7 +388,7 @@ static void poison_leniently(struct mempool_range *range, uint32_t index,
 	bool always = rseq_range_show(range, index, false, &zeros);
 
 	for (int row = 0; row < range->pool->nr_rows; row++) {
-		size_t bit = (size_t)row * range->pool->nr_items + index;
+		size_t bit = poison_bit(range, index, row);
 		bool poison = always || !is_zero(copy_of(range, index, row), len);
 
 		if (poison)
